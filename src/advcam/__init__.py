@@ -1,0 +1,93 @@
+"""advcam: from image labels to pixels.
+
+An image classifier, pictures and their labels in; attribution maps, masks and boxes out. The names below are all that
+is public; they are imported when first used, so that the command line answers at once.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from advcam.attribution.advcam import AdvCAM
+    from advcam.attribution.climb import ClimbSettings
+    from advcam.attribution.gradients import CAM, GradCAM, GradCAMPlusPlus, LayerCAM
+    from advcam.attribution.registry import create_method, list_methods
+    from advcam.attribution.response import DenseResponse, GradientResponse, LinearResponse, Response
+    from advcam.classifiers.catalogue import list_models, load_classifier
+    from advcam.classifiers.classifier import Classifier, Prediction
+    from advcam.errors import (
+        AdvcamError,
+        LabelError,
+        ModelError,
+        PictureError,
+        RunError,
+        SettingError,
+        WeightsError,
+    )
+    from advcam.types import Attribution, Box, Sample, Trajectory
+
+_HOMES = {
+    "advcam.attribution.advcam": ("AdvCAM",),
+    "advcam.attribution.climb": ("ClimbSettings",),
+    "advcam.attribution.gradients": ("CAM", "GradCAM", "GradCAMPlusPlus", "LayerCAM"),
+    "advcam.attribution.registry": ("create_method", "list_methods"),
+    "advcam.attribution.response": ("DenseResponse", "GradientResponse", "LinearResponse", "Response"),
+    "advcam.classifiers.catalogue": ("list_models", "load_classifier"),
+    "advcam.classifiers.classifier": ("Classifier", "Prediction"),
+    "advcam.errors": (
+        "AdvcamError",
+        "LabelError",
+        "ModelError",
+        "PictureError",
+        "RunError",
+        "SettingError",
+        "WeightsError",
+    ),
+    "advcam.types": ("Attribution", "Box", "Sample", "Trajectory"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "CAM",
+    "AdvCAM",
+    "AdvcamError",
+    "Attribution",
+    "Box",
+    "Classifier",
+    "ClimbSettings",
+    "DenseResponse",
+    "GradCAM",
+    "GradCAMPlusPlus",
+    "GradientResponse",
+    "LabelError",
+    "LayerCAM",
+    "LinearResponse",
+    "ModelError",
+    "PictureError",
+    "Prediction",
+    "Response",
+    "RunError",
+    "Sample",
+    "SettingError",
+    "Trajectory",
+    "WeightsError",
+    "__version__",
+    "create_method",
+    "list_methods",
+    "list_models",
+    "load_classifier",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'advcam' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,103 @@
+"""AdvCAM as a method: the climb of `climb.py` at every scale, with defaults for the classifier at hand."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from advcam.attribution.climb import ClimbSettings, OtherClasses, StepNorm, Variant, climb
+from advcam.attribution.method import Classifier, Method
+from advcam.attribution.response import Record, ScaleMaps
+from advcam.errors import SettingError
+
+#: Scales of the published code.
+PUBLISHED_SCALES = (0.5, 1.0, 1.5, 2.0)
+
+
+class AdvCAM(Method):
+    """Anti-adversarial climbing (Lee et al., arXiv 2204.04890): see `advcam.attribution.climb` for the equations.
+
+    Args:
+        classifier: The classifier to explain.
+        variant: "paper" follows the equations, with this package's defaults (docs/defaults.md says where they come
+            from); "published" is the authors' code to the letter, its scales and full-size pictures included.
+        iterations: T. Default 8 (paper), 27 (published).
+        step_size: xi. Default 0.05 (paper), 0.08 (published).
+        penalty: lambda. Default 1 on the resolution-independent scale (paper), 7 on the code's scale (published).
+        mask_threshold: tau. Default 0.5.
+        other_classes: "all", "none", "logsumexp", or the k strongest. Default "none" (paper) for classifiers with
+            softmax over many classes, "all" (published).
+        step_norm: "max", "rms" or "raw". Default "max".
+        scales: Default 0.5, 1, 2 (paper); 0.5, 1, 1.5, 2 (published).
+        flip: Whether the mirrored picture is climbed along, as one problem with the picture.
+        max_side: Longer side of the working picture. Default 512 (paper); 0, the picture's own (published).
+        batch_size: Triples at once.
+        settings: Replaces all constants of the climb at once, for the switches that are not arguments here.
+
+    Raises:
+        SettingError: A constant outside its range, or an unknown variant.
+    """
+
+    name = "advcam"
+    title = "AdvCAM"
+    summary = "climbs the class score and adds up the maps on the way: the whole object"
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        variant: Variant = "paper",
+        iterations: int | None = None,
+        step_size: float | None = None,
+        penalty: float | None = None,
+        mask_threshold: float | None = None,
+        other_classes: OtherClasses | None = None,
+        step_norm: StepNorm | None = None,
+        scales: Sequence[float] | None = None,
+        flip: bool = True,
+        max_side: int | None = None,
+        batch_size: int | None = None,
+        settings: ClimbSettings | None = None,
+    ) -> None:
+        published = _is_published(variant)
+        if scales is None and published and classifier.fixed_size is None:
+            scales = PUBLISHED_SCALES
+        if max_side is None:
+            max_side = 0 if published else 512
+        super().__init__(classifier, scales=scales, flip=flip, max_side=max_side, batch_size=batch_size)
+        base = settings or (ClimbSettings.published() if published else default_settings(classifier))
+        self.settings = base.with_overrides(
+            iterations=iterations,
+            step_size=step_size,
+            penalty=penalty,
+            mask_threshold=mask_threshold,
+            other_classes=other_classes,
+            step_norm=step_norm,
+        )
+
+    def scale_maps(self, views: Tensor, classes: Tensor, scale: float, record: Record) -> ScaleMaps:
+        """See `Method.scale_maps`: the climb."""
+        return climb(self.classifier, views, classes, self.settings, self.settings.steps_at(scale), record)
+
+    def passes(self, scale: float) -> int:
+        """One forward and one backward pass a step, and the last forward pass."""
+        return 2 * self.settings.steps_at(scale) + 1
+
+    def map_weight(self) -> float:
+        """The leaked multiplier of the published code (D7)."""
+        return self.settings.map_weight(self.scales)
+
+    def epsilon(self) -> float:
+        """Of the final division."""
+        return self.settings.epsilon
+
+
+def default_settings(classifier: Classifier) -> ClimbSettings:
+    """Constants of `variant="paper"` that this package recommends for a classifier (docs/defaults.md)."""
+    return ClimbSettings(iterations=8, step_size=0.05, penalty=1.0, other_classes="none")
+
+
+def _is_published(variant: Any) -> bool:
+    if variant not in ("paper", "published"):
+        raise SettingError(f'variant is "paper" or "published"; got {variant!r}')
+    return bool(variant == "published")

@@ -1,0 +1,102 @@
+"""The methods without a climb: CAM, Grad-CAM, Grad-CAM++, LayerCAM.
+
+All are sums over the channels of the feature layer, rectified at the end. Constant factors that the papers put in front
+(1 / number of positions) are left out, since a map is divided by its maximum after scales and flips are added up, and
+without them the maps of several scales weigh alike.
+"""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from advcam.attribution.method import Method
+from advcam.attribution.response import Record, Response, ScaleMaps, join_views
+
+
+class CAM(Method):
+    """Class activation map: W f of a GAP + linear head, rectified (Zhou et al., CVPR 2016).
+
+    For a head that is not linear in the features the class map is Grad-CAM's (see `Classifier.describe`).
+    """
+
+    name = "cam"
+    title = "CAM"
+    summary = "class activation map: where a linear head finds its evidence; one forward pass"
+
+    def scale_maps(self, views: Tensor, classes: Tensor, scale: float, record: Record) -> ScaleMaps:
+        """See `Method.scale_maps`: one forward pass."""
+        response = self.classifier.respond(views.flatten(0, 1))
+        maps = response.accumulated_map(classes.repeat_interleave(views.shape[1])).relu()
+        return unclimbed(response, maps, views.shape[:2])
+
+
+class GradientMethod(Method):
+    """A method that weights the features by the gradient of the class score at the feature layer."""
+
+    def scale_maps(self, views: Tensor, classes: Tensor, scale: float, record: Record) -> ScaleMaps:
+        """See `Method.scale_maps`: one forward pass, and one backward pass to the feature layer."""
+        response = self.classifier.respond(views.flatten(0, 1))
+        gradient = response.feature_gradient(classes.repeat_interleave(views.shape[1]))
+        maps = self.weighted_features(response.features(), gradient).relu()
+        return unclimbed(response, maps, views.shape[:2])
+
+    def passes(self, scale: float) -> int:
+        """One forward and (part of) one backward pass."""
+        return 2
+
+    @abstractmethod
+    def weighted_features(self, features: Tensor, gradient: Tensor) -> Tensor:
+        """The signed map of each row, (B, h, w), from the features and the gradient there, both (B, F, h, w)."""
+
+
+class GradCAM(GradientMethod):
+    """Grad-CAM (Selvaraju et al., ICCV 2017): channels weighted by the summed gradient of the score."""
+
+    name = "gradcam"
+    title = "Grad-CAM"
+    summary = "channels weighted by the gradient of the score"
+
+    def weighted_features(self, features: Tensor, gradient: Tensor) -> Tensor:
+        """sum_k (sum_i g_ki) f_k."""
+        return torch.einsum("bfhw,bf->bhw", features, gradient.sum(dim=(2, 3)))
+
+
+class GradCAMPlusPlus(GradientMethod):
+    """Grad-CAM++ (Chattopadhay et al., WACV 2018), for the score exp(y_c).
+
+    With it the second and third derivatives are powers of the first one (their Eq. 19), and
+    alpha_ki = g_ki^2 / (2 g_ki^2 + sum_i f_ki * g_ki^3), weight_k = sum_i alpha_ki ReLU(g_ki). The common factor exp(y_c)
+    of the weights is left out: it differs between flips and scales and would let one of them outweigh the others.
+    """
+
+    name = "gradcam++"
+    title = "Grad-CAM++"
+    summary = "Grad-CAM that counts each occurrence of an object alike"
+
+    def weighted_features(self, features: Tensor, gradient: Tensor) -> Tensor:
+        """sum_k w_k f_k with the weights of Grad-CAM++."""
+        square = gradient.square()
+        denominator = 2 * square + features.sum(dim=(2, 3), keepdim=True) * square * gradient
+        alpha = square / denominator.where(denominator != 0, 1)
+        weights = (alpha * gradient.relu()).sum(dim=(2, 3))
+        return torch.einsum("bfhw,bf->bhw", features, weights)
+
+
+class LayerCAM(GradientMethod):
+    """LayerCAM (Jiang et al., TIP 2021): each position weighted by its own positive gradient."""
+
+    name = "layercam"
+    title = "LayerCAM"
+    summary = "each position weighted by its own positive gradient; finer layers possible"
+
+    def weighted_features(self, features: Tensor, gradient: Tensor) -> Tensor:
+        """h w sum_k ReLU(g_ki) f_ki: the gradient of a mean falls with the number of positions, its product does not."""
+        positions = gradient.shape[2] * gradient.shape[3]
+        return (gradient.relu() * features).sum(dim=1) * positions
+
+
+def unclimbed(response: Response, maps: Tensor, shape: torch.Size) -> ScaleMaps:
+    """The result of a method without steps: flips joined, scores averaged over the views."""
+    scores = response.scores.detach().unflatten(0, shape).mean(dim=1)
+    return ScaleMaps(join_views(maps, shape).detach(), scores[None])

@@ -1,0 +1,109 @@
+"""Weights from a local file: safetensors, or a PyTorch file that holds tensors only."""
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from advcam.errors import WeightsError
+
+#: Keys under which training scripts keep the weights, and prefixes that wrappers put before each name.
+CONTAINERS = ("state_dict", "model", "model_state_dict", "net")
+PREFIXES = ("module.", "model.", "_orig_mod.")
+
+
+def read_weights(path: str | PathLike[str]) -> dict[str, Tensor]:
+    """Tensors by name. Nothing in the file is executed.
+
+    Raises:
+        WeightsError: The file is missing, damaged, no weights file, or a pickle with code in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"no weights file at {path}")
+    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    for key in CONTAINERS:
+        if isinstance(state.get(key), Mapping):
+            state = state[key]
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise WeightsError(f"{path} holds no tensors; expected a state dict (names to tensors)")
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors
+
+
+def load_weights(module: nn.Module, path: str | PathLike[str]) -> None:
+    """Fill a network with the weights of a file.
+
+    Raises:
+        WeightsError: As `read_weights`, or the names or shapes are another architecture's.
+    """
+    tensors = read_weights(path)
+    own = module.state_dict()
+    missing = [name for name in own if name not in tensors]
+    unknown = [name for name in tensors if name not in own]
+    shaped = [name for name in own if name in tensors and own[name].shape != tensors[name].shape]
+    if missing or unknown:
+        raise WeightsError(
+            f"{path} holds the weights of another architecture than {type(module).__name__}: {_some('lacks', missing)}"
+            f"{_some('has unknown', unknown)}choose the network that they were trained with"
+        )
+    if shaped:
+        name = shaped[0]
+        raise WeightsError(
+            f"{path} does not fit: {name} is {tuple(tensors[name].shape)}, the network's {tuple(own[name].shape)}"
+            f"{' (and ' + str(len(shaped) - 1) + ' more)' if len(shaped) > 1 else ''}; set the number of classes or the network"
+        )
+    module.load_state_dict(tensors)
+
+
+def load_by_position(module: nn.Module, path: str | PathLike[str]) -> None:
+    """Fill a network with tensors of other names but the same order and shapes.
+
+    Raises:
+        WeightsError: As `read_weights`, or count or shapes differ.
+    """
+    tensors, own = read_weights(path), module.state_dict()
+    same = len(tensors) == len(own) and all(
+        a.shape == b.shape for a, b in zip(tensors.values(), own.values(), strict=True)
+    )
+    if not same:
+        raise WeightsError(f"{path} does not hold the {len(own)} tensors of {type(module).__name__} in their order")
+    module.load_state_dict(dict(zip(own, tensors.values(), strict=True)))
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is no safetensors file or is damaged: {error}") from error
+
+
+def _read_torch(path: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Weights only" in str(error) or "weights_only" in str(error):
+            raise WeightsError(
+                f"{path} holds Python objects, which could run code when loaded, and is refused; save the tensors alone: "
+                "safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
+            ) from error
+        raise WeightsError(f"{path} is no PyTorch weights file or is damaged") from error
+    except (RuntimeError, EOFError, ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"{path} is no PyTorch weights file or is damaged") from error
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"{path} holds a {type(state).__name__}; expected a state dict (names to tensors)")
+    return dict(state)
+
+
+def _some(verb: str, names: list[str]) -> str:
+    return f"{verb} {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}, " if names else ""

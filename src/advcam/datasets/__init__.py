@@ -1,0 +1,1 @@
+"""Data sets: finds pictures on disk, decodes them and gives them labels."""

@@ -1,0 +1,35 @@
+"""The errors of advcam: each message says what was expected, what came and what to do."""
+
+
+class AdvcamError(Exception):
+    """Base of every error that advcam raises on purpose; the command line prints it as one line."""
+
+
+class SettingError(AdvcamError, ValueError):
+    """A setting is outside its range: an unknown method, a negative step, a scale of zero."""
+
+
+class PictureError(AdvcamError, ValueError):
+    """A picture cannot be read or is unusable: truncated, not an image, too small, too elongated."""
+
+
+class LabelError(AdvcamError, ValueError):
+    """A label names no class of the classifier, or a label file is malformed."""
+
+
+class ModelError(AdvcamError, ValueError):
+    """A network does not fit: no head or feature layer found, NaN in its weights or its output."""
+
+
+class WeightsError(ModelError):
+    """A weights file cannot be used: another architecture, damaged, or a pickle that holds code."""
+
+
+class RunError(AdvcamError):
+    """A run directory cannot be used: of another run, read-only, full, or damaged."""
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type where it has none; for progress and reports."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,59 @@
+"""Masks as PNG: one class number a pixel, shown in the PASCAL VOC colours where 8 bits suffice."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from advcam.colours import voc_palette
+from advcam.errors import PictureError, SettingError, one_line
+from advcam.store.files import replacing
+
+_MAX_CLASS = 65535
+
+
+def write_mask(path: Path, mask: NDArray[np.integer]) -> None:
+    """Write a mask as palette PNG, or as 16-bit greyscale PNG if a value exceeds 255.
+
+    Args:
+        path: Of the PNG; its parent folders are created.
+        mask: (H, W), values 0 to 65535.
+
+    Raises:
+        SettingError: The mask is not an (H, W) array of integers in that range.
+        RunError: The file cannot be written.
+    """
+    if mask.ndim != 2 or not mask.size or not np.issubdtype(mask.dtype, np.integer):
+        raise SettingError(f"a mask is an (H, W) array of integers; got shape {mask.shape} of {mask.dtype}")
+    low, high = int(mask.min()), int(mask.max())
+    if low < 0 or high > _MAX_CLASS:
+        raise SettingError(f"a mask holds class numbers from 0 to {_MAX_CLASS}; got {low} to {high}")
+    if high <= 255:
+        image = Image.fromarray(mask.astype(np.uint8))
+        image.putpalette(voc_palette().tobytes())
+    else:
+        image = Image.fromarray(mask.astype(np.uint16))
+    with replacing(path) as file:
+        image.save(file, format="PNG")
+
+
+def read_mask(path: Path) -> NDArray[np.int32]:
+    """Read a mask: the class numbers of a palette or greyscale (8 or 16 bits) PNG.
+
+    Returns:
+        (H, W), values 0 to 65535.
+
+    Raises:
+        PictureError: The file cannot be read, or is a picture of colours.
+    """
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
+                raise PictureError(
+                    f"{path} is a picture of mode {image.mode}; masks hold class numbers, in a palette or "
+                    "greyscale PNG"
+                )
+            return np.asarray(image).astype(np.int32)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise PictureError(f"{path} cannot be read as a mask ({one_line(error)}); write it again") from error

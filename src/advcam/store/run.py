@@ -1,0 +1,252 @@
+"""The run directory: one folder a run, continued by the same command, refused to any other.
+
+`config.json` holds the settings in two sections with a fingerprint each. What decides the maps ("maps") may
+never change within a run; what is made from stored maps ("outputs") may, and is then made anew.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from types import TracebackType
+from typing import BinaryIO, Self, TypeAlias
+
+from advcam.errors import RunError, SettingError, one_line
+from advcam.store.files import PARTIAL, remove_leftovers, try_lock, write_text
+
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+"""A value that JSON can hold."""
+
+FORMAT_VERSION = 1
+_SECTIONS = ("maps", "outputs")
+_CONFIG, _LOCK = "config.json", ".lock"
+_NAMED_IN_ERROR = 3
+_VALUE_LENGTH = 60  # characters of a setting that an error shows
+
+
+class RunDirectory:
+    """The places of a run on disk; `open` starts or continues the run, as the only process that does.
+
+    Args:
+        folder: The run's folder.
+
+    Attributes:
+        folder: The run's folder.
+        outputs_changed: The folder's outputs were made with other settings than the run was opened with.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.outputs_changed = False
+        self._config: dict[str, JSON] = {}
+        self._lock: BinaryIO | None = None
+
+    @classmethod
+    def open(cls, folder: Path, settings: Mapping[str, Mapping[str, JSON]]) -> Self:
+        """Start a run, or continue one with the same "maps" settings.
+
+        The run is locked against other processes until `close` or the end of the `with` block.
+
+        Args:
+            folder: Created with its parents unless it exists.
+            settings: The sections "maps" and "outputs".
+
+        Raises:
+            SettingError: The settings have other sections or hold something that JSON cannot.
+            RunError: The folder is a file, not writable, in use, damaged, of another run, or no run at all.
+        """
+        run = cls(folder)
+        run._config = _config(settings)
+        if folder.is_file():
+            raise RunError(f"{folder} is a file; choose another --out, a run takes a folder")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            run._read_config()  # before anything is written, so a folder that is not ours stays untouched
+            run._take_lock()
+            run._join(run._read_config())
+        except BaseException as error:
+            run.close()
+            if isinstance(error, OSError):
+                raise RunError(
+                    f"cannot write a run to {folder} ({error.strerror}); choose another --out"
+                ) from error
+            raise
+        return run
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let other processes write to the run."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def record_outputs(self) -> None:
+        """Note that the outputs now follow the settings the run was opened with.
+
+        Raises:
+            RunError: The run is not open, or the file cannot be written.
+        """
+        if self._lock is None:
+            raise RunError(f"{self.folder} is not open for writing; use RunDirectory.open")
+        write_text(self.folder / _CONFIG, json.dumps(self._config, indent=2, ensure_ascii=False) + "\n")
+        self.outputs_changed = False
+
+    @property
+    def maps_folder(self) -> Path:
+        """Folder of the map store."""
+        return self.folder / "maps"
+
+    @property
+    def masks_folder(self) -> Path:
+        """Folder of the masks, one PNG a picture."""
+        return self.folder / "masks"
+
+    @property
+    def overlays_folder(self) -> Path:
+        """Folder of the pictures with their maps over them."""
+        return self.folder / "overlays"
+
+    @property
+    def boxes_file(self) -> Path:
+        """The boxes of all pictures."""
+        return self.folder / "boxes.csv"
+
+    @property
+    def report_file(self) -> Path:
+        """The report for people."""
+        return self.folder / "report.html"
+
+    @property
+    def summary_file(self) -> Path:
+        """The summary for programs."""
+        return self.folder / "summary.json"
+
+    def _take_lock(self) -> None:
+        self._lock = (self.folder / _LOCK).open("ab")
+        if not try_lock(self._lock):
+            raise RunError(
+                f"another process is writing to {self.folder}; wait for it or choose another --out"
+            )
+        remove_leftovers(self.folder)
+
+    def _join(self, stored: dict[str, JSON] | None) -> None:
+        """Start the run if nothing is stored, otherwise hold the stored settings against ours."""
+        if stored is None:
+            self.record_outputs()
+            return
+        if _fingerprint(stored["maps"]) != _fingerprint(self._config["maps"]):
+            differences = _differences(stored["maps"], self._config["maps"])
+            raise RunError(
+                f"{self.folder} holds a run with other settings: {differences}; choose another --out or "
+                "delete the folder"
+            )
+        self.outputs_changed = _fingerprint(stored["outputs"]) != _fingerprint(self._config["outputs"])
+
+    def _read_config(self) -> dict[str, JSON] | None:
+        """The stored configuration, None in an empty folder."""
+        path = self.folder / _CONFIG
+        if not path.exists():
+            if any(entry.name not in (_LOCK, _CONFIG + PARTIAL) for entry in self.folder.iterdir()):
+                raise RunError(
+                    f"{self.folder} is not empty and holds no run of advcam; choose another --out or empty it"
+                )
+            return None
+        try:
+            return _checked(json.loads(path.read_bytes()))
+        except ValueError as error:
+            raise RunError(
+                f"{path} is damaged or not of this version of advcam ({one_line(error)}); choose another "
+                "--out or delete the folder"
+            ) from error
+
+
+def output_names(ids: Sequence[str]) -> dict[str, str]:
+    """Names of the output files of pictures, without extension: `a/cat` for the picture `a/cat.jpg`.
+
+    Pictures whose names would collide (`cat.jpg` and `cat.png`, in any case of letters) keep their full name.
+
+    Args:
+        ids: Ids of samples.
+
+    Returns:
+        Name by id, with `/`, each name once.
+
+    Raises:
+        SettingError: An id is absolute or leads out of the folder.
+    """
+    names = {id_: _without_extension(id_) for id_ in ids}
+    while True:
+        taken = Counter(name.lower() for name in names.values())
+        colliding = [id_ for id_, name in names.items() if name != id_ and taken[name.lower()] > 1]
+        if not colliding:
+            return names
+        names.update((id_, id_) for id_ in colliding)
+
+
+def _without_extension(id_: str) -> str:
+    path = PurePath(id_)
+    if not path.name or path.anchor or ".." in path.parts:
+        raise SettingError(f"a sample id is a path inside the data set; got {id_!r}")
+    return path.with_suffix("").as_posix()
+
+
+def _config(settings: Mapping[str, Mapping[str, JSON]]) -> dict[str, JSON]:
+    if set(settings) != set(_SECTIONS):
+        raise SettingError(f"the settings of a run are {' and '.join(_SECTIONS)}; got {', '.join(settings)}")
+    try:
+        sections = {name: json.loads(_canonical(settings[name])) for name in _SECTIONS}
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"the settings of a run are JSON values: {one_line(error)}") from error
+    fingerprints = {name: _fingerprint(sections[name]) for name in _SECTIONS}
+    return {"advcam_run": FORMAT_VERSION, **sections, "fingerprints": fingerprints}
+
+
+def _checked(config: object) -> dict[str, JSON]:
+    """A stored configuration whose version is known and whose sections fit their fingerprints."""
+    if not isinstance(config, dict) or "advcam_run" not in config:
+        raise ValueError("it holds no settings of a run")
+    if config["advcam_run"] != FORMAT_VERSION:
+        raise ValueError(f"it has format {config['advcam_run']}, expected {FORMAT_VERSION}")
+    if config.get("fingerprints") != {name: _fingerprint(config.get(name)) for name in _SECTIONS}:
+        raise ValueError("its settings do not fit their fingerprints")
+    return config
+
+
+def _canonical(value: JSON) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _fingerprint(section: JSON) -> str:
+    return hashlib.sha256(_canonical(section).encode()).hexdigest()
+
+
+def _differences(stored: JSON, current: JSON) -> str:
+    """The first settings that differ: `method was "cam", is now "advcam"`."""
+    old, new = _flatten(stored), _flatten(current)
+    keys = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
+    named = [
+        f"{key} was {_shorten(old.get(key))}, is now {_shorten(new.get(key))}"
+        for key in keys[:_NAMED_IN_ERROR]
+    ]
+    return "; ".join(named) + (f"; and {len(keys) - len(named)} more" if len(keys) > len(named) else "")
+
+
+def _flatten(value: JSON, prefix: str = "") -> dict[str, str]:
+    """Canonical JSON of the leaves of nested objects, by dotted key."""
+    if isinstance(value, Mapping) and value:
+        return {k: v for key, item in value.items() for k, v in _flatten(item, f"{prefix}{key}.").items()}
+    return {prefix.rstrip("."): _canonical(value)}
+
+
+def _shorten(text: str | None) -> str:
+    if text is None:
+        return "absent"
+    return text if len(text) <= _VALUE_LENGTH else text[:_VALUE_LENGTH] + ".."
