@@ -1,6 +1,7 @@
 """The nouns that all rooms share: a picture with its labels, its attribution maps, and boxes."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -11,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as serialise
 
 from advcam.colours import blend, heat
-from advcam.errors import PictureError, SettingError
+from advcam.errors import PictureError, RunError, SettingError, one_line
 
 FloatArray = NDArray[np.float32]
 BoxContours = Literal["largest", "all"]
@@ -152,9 +153,7 @@ class Attribution:
             found += boxes[:1] if contours == "largest" else boxes
         return found
 
-    def overlay(
-        self, picture: Image.Image, class_id: int | None = None, opacity: float = 0.5
-    ) -> Image.Image:
+    def overlay(self, picture: Image.Image, class_id: int | None = None, opacity: float = 0.5) -> Image.Image:
         """The picture with the map of one class over it (blue 0, red 1).
 
         Args:
@@ -170,13 +169,16 @@ class Attribution:
         maps = self.maps if class_id is None else self.maps[self.class_ids.index(class_id), None]
         combined = maps.max(axis=0) if len(maps) else np.zeros((1, 1), dtype=np.float32)
         rgb = picture.convert("RGB")
-        resized = cv2.resize(combined, rgb.size, interpolation=cv2.INTER_LINEAR)
+        resized = cv2.resize(combined, rgb.size, interpolation=cv2.INTER_LINEAR).astype(np.float32)
         return Image.fromarray(blend(np.asarray(rgb), heat(resized), opacity))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write maps, scores, steps and names to one safetensors file (the trajectories are not kept).
 
-        The file is written under a temporary name and renamed.
+        The file is written under a temporary name and renamed: on any error `path` stays as it was.
+
+        Raises:
+            RunError: The file cannot be written: no space, no permission, no such folder.
         """
         arrays = {"maps": self.maps, "scores": self.scores}
         if self.steps is not None:
@@ -186,32 +188,51 @@ class Attribution:
             "class_names": self.class_names,
             "image_size": self.image_size,
         }
-        partial = Path(path).with_name(Path(path).name + ".partial")
         contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        save_file(contiguous, partial, metadata={"advcam": json.dumps(facts)})
-        partial.replace(path)
+        content = serialise(contiguous, metadata={"advcam": json.dumps(facts)})
+        partial = Path(path).with_name(Path(path).name + ".partial")
+        try:
+            partial.write_bytes(content)
+            partial.replace(path)
+        except OSError as error:
+            raise RunError(
+                f"cannot write {path} ({error.strerror or one_line(error)}); make room, change the permissions "
+                "or choose another path"
+            ) from error
+        finally:
+            with suppress(OSError):
+                partial.unlink()
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "Attribution":
         """Read what `save` wrote.
 
         Raises:
-            PictureError: The file is damaged or was not written by `Attribution.save`.
+            PictureError: There is no such file, it cannot be read, is damaged or was not written by
+                `Attribution.save`.
         """
         try:
             with safe_open(path, framework="numpy") as file:
                 facts = json.loads((file.metadata() or {})["advcam"])
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-        except (SafetensorError, KeyError, ValueError) as error:
+            height, width = facts["image_size"]
+            return cls(
+                tuple(facts["class_ids"]),
+                tuple(facts["class_names"]),
+                arrays["maps"],
+                (height, width),
+                arrays["scores"],
+                arrays.get("steps"),
+            )
+        except FileNotFoundError as error:
+            raise PictureError(f"there is no file {path}; give one that Attribution.save wrote") from error
+        except OSError as error:
+            raise PictureError(
+                f"cannot read {path} ({error.strerror or one_line(error)}); give a file that Attribution.save "
+                "wrote"
+            ) from error
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise PictureError(f"{path} was not written by Attribution.save, or is damaged") from error
-        return cls(
-            tuple(facts["class_ids"]),
-            tuple(facts["class_names"]),
-            arrays["maps"],
-            (facts["image_size"][0], facts["image_size"][1]),
-            arrays["scores"],
-            arrays.get("steps"),
-        )
 
 
 def check_threshold(threshold: float) -> None:

@@ -216,7 +216,8 @@ class Method(ABC):
     def _views(self, image: Image.Image, size: tuple[int, int]) -> Tensor:
         """The picture at a size, normalised, with its mirror image if asked for, (V, 3, H, W)."""
         resized = image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
-        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255
+        # In float64 until it is normalised, as the published code does: a climb amplifies the rounding.
+        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).double() / 255
         view = self.classifier.normalise(pixels)
         return torch.stack([view, view.flip(-1)] if self.flip else [view])
 

@@ -130,9 +130,10 @@ def _read_header(path: Path, file: BinaryIO) -> Image.Image:
     """Identify the format and size; nothing is decoded yet."""
     Image.init()
     try:
-        # The lock keeps two threads from restoring each other's warning filters.
+        # What Pillow warns of here is refused or harmless to the pixels. The lock keeps two threads from
+        # restoring each other's warning filters.
         with _header_lock, warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
     except Image.DecompressionBombError as error:
         raise _too_large(path) from error

@@ -222,8 +222,8 @@ class MapStore:
             return []
         except OSError as error:
             raise RunError(
-                f"{self.folder} cannot be listed ({error.strerror}); change its permissions or choose another "
-                "--out"
+                f"{self.folder} cannot be listed ({error.strerror}); change its permissions or choose "
+                "another --out"
             ) from error
         return sorted((path for path in files if _SHARD_NAME.fullmatch(path.name)), key=_number)
 

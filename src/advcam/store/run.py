@@ -58,9 +58,9 @@ class RunDirectory:
         """
         run = cls(folder)
         run._config = _config(settings)
-        if folder.is_file():
-            raise RunError(f"{folder} is a file; choose another --out, a run takes a folder")
         try:
+            if folder.is_file():
+                raise RunError(f"{folder} is a file; choose another --out, a run takes a folder")
             folder.mkdir(parents=True, exist_ok=True)
             run._read_config()  # before anything is written, so a folder that is not ours stays untouched
             run._take_lock()
@@ -117,7 +117,7 @@ class RunDirectory:
     @property
     def boxes_file(self) -> Path:
         """The boxes of all pictures."""
-        return self.folder / "boxes.csv"
+        return self.folder / "boxes.json"
 
     @property
     def report_file(self) -> Path:

@@ -1,0 +1,10 @@
+"""The command line: `app` the commands | `watch` progress for people | `doctor` what is installed here."""
+
+import sys
+
+
+def main() -> None:
+    """Entry point of `advcam`: errors of ours are one line, exit code 2; an interrupt is 130."""
+    from advcam.cli.app import run
+
+    sys.exit(run(sys.argv[1:]))

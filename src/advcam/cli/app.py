@@ -1,0 +1,228 @@
+"""The commands of `advcam`. Heavy imports happen inside a command, so that `--help` answers at once."""
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+from rich.markup import escape
+
+import advcam
+from advcam.errors import AdvcamError, one_line
+
+OK, SKIPPED, FAILED, INTERRUPTED = 0, 1, 2, 130
+
+app = App(
+    name="advcam",
+    help="From image labels to pixels: where a classifier looks, and masks and boxes from it.",
+    version=advcam.__version__,
+    help_on_error=False,
+)
+_messages = Console(stderr=True)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; returns its exit code: 0, 1 (some pictures skipped), 2 (error), 130 (interrupted)."""
+    try:
+        code = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        return _fail(" ".join(str(error).split()) + " (advcam --help lists the commands)")
+    except AdvcamError as error:
+        return _fail(one_line(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return FAILED
+    return int(code or 0)
+
+
+def _fail(message: str) -> int:
+    _messages.print(f"[red]advcam:[/red] {escape(message)}", highlight=False, soft_wrap=True)
+    return FAILED
+
+
+@app.command
+def demo(*, out: Path = Path("advcam-demo"), quiet: bool = False, json_: Annotated[bool, Parameter("--json")] = False) -> int:
+    """The whole idea on three photographs, in about a minute on a CPU: maps, masks, boxes and report.html.
+
+    Args:
+        out: Folder for the photographs and the run.
+        quiet: No progress.
+        json_: Print the summary as JSON.
+    """
+    from advcam.pipeline.config import localize_settings
+    from advcam.pipeline.demo import write_photographs
+
+    labels = write_photographs(out / "photographs")
+    settings = localize_settings(inputs=(str(out / "photographs"),), labels=str(labels), out=out / "run")
+    return _localize(settings, quiet, json_)
+
+
+@app.command
+def localize(
+    *inputs: str,
+    labels: str,
+    out: Path,
+    method: str = "advcam",
+    variant: Literal["paper", "published"] | None = None,
+    iterations: int | None = None,
+    step_size: float | None = None,
+    penalty: float | None = None,
+    mask_threshold: float | None = None,
+    other_classes: str | None = None,
+    step_norm: Literal["max", "rms", "raw"] | None = None,
+    scales: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True)] = None,
+    flip: bool = True,
+    max_side: int | None = None,
+    batch_size: int | None = None,
+    model: str = "lite0",
+    weights: Path | None = None,
+    class_names: Path | None = None,
+    num_classes: int | None = None,
+    output_stride: Literal[8, 16, 32] | None = None,
+    multi_label: bool = False,
+    device: str = "cpu",
+    top: int = 1,
+    threshold: float | None = None,
+    boxes: Literal["largest", "all"] = "largest",
+    overlays: bool = True,
+    report_pictures: int = 24,
+    quiet: bool = False,
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> int:
+    """Maps, masks, boxes, overlays and a report of your pictures. The same command goes on where it stopped.
+
+    Args:
+        inputs: Pictures, folders (searched through), or patterns in quotes.
+        labels: A CSV (image,labels; several labels separated by ;), "folders" (name of the picture's folder) or "predicted".
+        out: Folder of the run.
+        method: See `advcam methods`.
+        variant: Of AdvCAM: "paper" or "published" (the authors' code to the letter).
+        iterations: T, steps of the climb.
+        step_size: xi, length of a step.
+        penalty: lambda, weight of the regulariser.
+        mask_threshold: tau, the part of the map that the regulariser holds.
+        other_classes: Which other classes are pushed down: all, none, logsumexp, or a number.
+        step_norm: What a step is divided by.
+        scales: Sizes of the picture that are added up.
+        flip: Whether the mirrored picture takes part.
+        max_side: Larger pictures are worked on at this size; 0 for no limit.
+        batch_size: (picture, class) pairs at once.
+        model: See `advcam models`.
+        weights: safetensors or PyTorch file (tensors only).
+        class_names: Text file, one name a line.
+        num_classes: Outputs of the network.
+        output_stride: Finer maps, where the network allows it.
+        multi_label: The outputs are independent (sigmoid).
+        device: cpu, cuda, cuda:1, mps.
+        top: Classes a picture with --labels predicted.
+        threshold: Of masks and boxes, 0 to 1.
+        boxes: The largest contour of each class, or all.
+        overlays: Write pictures with their maps over them.
+        report_pictures: Most pictures in report.html.
+        quiet: No progress.
+        json_: Print the summary as JSON.
+    """
+    from advcam.pipeline.config import localize_settings
+
+    if not inputs:
+        raise advcam.SettingError("which pictures? give files, folders or patterns: advcam localize PHOTOS --labels ... --out ...")
+    given = dict(
+        method=method, variant=variant, iterations=iterations, step_size=step_size, penalty=penalty,
+        mask_threshold=mask_threshold, step_norm=step_norm, scales=scales or None, flip=flip, max_side=max_side,
+        batch_size=batch_size,
+        other_classes=int(other_classes) if other_classes and other_classes.isdecimal() else other_classes,
+    )  # fmt: skip
+    network = dict(
+        model=model, weights=weights, class_names=class_names, num_classes=num_classes, output_stride=output_stride,
+        multi_label=multi_label, device=device,
+    )  # fmt: skip
+    written: dict[str, Any] = dict(boxes=boxes, overlays=overlays, report_pictures=report_pictures)
+    if threshold is not None:
+        written["threshold"] = threshold
+    settings = localize_settings(
+        inputs=inputs, labels=labels, out=out, top=top, method=given, model=network, outputs=written
+    )
+    return _localize(settings, quiet, json_)
+
+
+def _localize(settings: Any, quiet: bool, as_json: bool) -> int:
+    from dataclasses import asdict
+
+    from advcam.cli.watch import Quiet, Watch, say_summary
+    from advcam.pipeline.localize import localize as run_localize
+
+    command = "advcam " + shlex.join(sys.argv[1:])
+    with Quiet() if quiet else Watch(_messages) as progress:
+        summary = run_localize(settings, progress, command)
+    if not quiet:
+        say_summary(_messages, summary, settings.out)
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(summary), ensure_ascii=False) + "\n")
+    if summary.interrupted:
+        return INTERRUPTED
+    return SKIPPED if summary.skipped else OK
+
+
+@app.command
+def models(*, search: str | None = None, json_: Annotated[bool, Parameter("--json")] = False) -> int:
+    """Classifiers by name: those that bring their weights, and with --search those that take a file of yours.
+
+    Args:
+        search: List timm's and torchvision's networks whose name contains this.
+        json_: Print a JSON list of names.
+    """
+    from advcam.classifiers.catalogue import EMBEDDED, list_models
+
+    names = [name for name in list_models() if search.lower() in name.lower()] if search else list(EMBEDDED)
+    if json_:
+        _print(json.dumps(names))
+    elif search:
+        _print("\n".join(names) if names else f"no network has {search!r} in its name")
+    else:
+        rows = [f"{name:8}{entry.summary}" for name, entry in EMBEDDED.items()]
+        _print("\n".join([*rows, f"and {len(list_models()) - len(rows)} networks with --weights FILE: advcam models --search resnet"]))
+    return OK
+
+
+@app.command
+def methods(*, json_: Annotated[bool, Parameter("--json")] = False) -> int:
+    """Attribution methods by name.
+
+    Args:
+        json_: Print a JSON list of names.
+    """
+    from advcam.attribution.registry import METHODS
+
+    rows = [f"{name:12}{method.title:12}{method.summary}" for name, method in METHODS.items()]
+    _print(json.dumps(list(METHODS)) if json_ else "\n".join(rows))
+    return OK
+
+
+@app.command
+def doctor(*, json_: Annotated[bool, Parameter("--json")] = False) -> int:
+    """Versions, devices, memory, what is missing and how to get it. Exit code 1 if something is wrong.
+
+    Args:
+        json_: Print the findings as JSON.
+    """
+    from dataclasses import asdict
+
+    from advcam.cli.doctor import examine
+
+    findings = examine()
+    if json_:
+        _print(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            remedy = f"  ->  {finding.remedy}" if finding.remedy and (not finding.fine or "optional" in finding.state) else ""
+            _print(f"{'ok ' if finding.fine else '!! '}{finding.what:26}{finding.state}{remedy}")
+    return OK if all(finding.fine for finding in findings) else SKIPPED
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")

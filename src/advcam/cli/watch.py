@@ -1,0 +1,92 @@
+"""What people see while a run works: its cost before the start, a bar with rate and time left, its end in words.
+
+Everything goes to standard error, so that `--json` on standard output stays clean.
+"""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from advcam.pipeline.localize import Plan, Summary
+
+
+class Quiet:
+    """Says nothing."""
+
+    def __enter__(self) -> "Quiet":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to put away."""
+
+    def announce(self, plan: Plan) -> None:
+        """Nothing."""
+
+    def picture_done(self, name: str) -> None:
+        """Nothing."""
+
+    def picture_skipped(self, name: str, reason: str) -> None:
+        """Nothing."""
+
+
+class Watch(Quiet):
+    """A progress bar with rate and time left."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self.task = self.bar.add_task("starting", total=None, rate="")
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def announce(self, plan: Plan) -> None:
+        """The cost in words, then the bar."""
+        done = f", {plan.already_done} of them already done" if plan.already_done else ""
+        scales = plan.cost.triples
+        self.console.print(
+            f"{plan.method} with {plan.model}: {plan.pictures} pictures{done}; {scales} climbs or maps (picture x class x scale), "
+            f"about {plan.cost.passes:,.0f} network passes of a working picture",
+            highlight=False,
+        )
+        self.bar.start()
+        self.bar.update(self.task, description="pictures", total=plan.pictures, rate="")
+
+    def picture_done(self, name: str) -> None:
+        """One step."""
+        self.bar.advance(self.task)
+        speed = self.bar.tasks[0].finished_speed or self.bar.tasks[0].speed
+        self.bar.update(self.task, rate=f"{speed:.2f}/s" if speed else "")
+
+    def picture_skipped(self, name: str, reason: str) -> None:
+        """One step, and why the picture is left out."""
+        self.bar.console.print(f"[yellow]skipped[/yellow] {escape(name)}: {escape(reason)}", highlight=False)
+        self.bar.advance(self.task)
+
+
+def say_summary(console: Console, summary: Summary, folder: Path) -> None:
+    """The end of a run in words."""
+    for warning in summary.warnings:
+        console.print(f"[yellow]note[/yellow] {escape(warning)}", highlight=False)
+    done = f"{summary.computed} pictures computed in {summary.seconds:g} s"
+    done += f", {summary.already_done} were already done" if summary.already_done else ""
+    done += f", {len(summary.skipped)} skipped (named in summary.json and the report)" if summary.skipped else ""
+    console.print(f"[green]done[/green] {done}" if not summary.interrupted else f"[yellow]interrupted[/yellow] {done}")
+    if summary.interrupted:
+        console.print("everything so far is valid; the same command goes on where it stopped")
+    console.print(f"look at   {escape(str(folder / 'report.html'))}", highlight=False, soft_wrap=True)
+    console.print(f"masks in  {escape(str(folder / 'masks'))}, boxes in boxes.json, maps in maps/", highlight=False, soft_wrap=True)

@@ -1,0 +1,95 @@
+"""What a user can set of a localization run, validated once, written beside the result."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from advcam.errors import SettingError
+from advcam.store.run import JSON
+from advcam.types import BoxContours
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSettings(Settings):
+    """The classifier; see `advcam.load_classifier`."""
+
+    model: str = "lite0"
+    weights: Path | None = None
+    class_names: Path | None = None
+    num_classes: int | None = Field(default=None, ge=1)
+    output_stride: Literal[8, 16, 32] | None = None
+    multi_label: bool = False
+    device: str = "cpu"
+
+
+class MethodSettings(Settings):
+    """The attribution method; None leaves a value to the method. See `advcam.AdvCAM`."""
+
+    method: str = "advcam"
+    variant: Literal["paper", "published"] | None = None
+    iterations: int | None = None
+    step_size: float | None = None
+    penalty: float | None = None
+    mask_threshold: float | None = None
+    other_classes: int | Literal["all", "none", "logsumexp"] | None = None
+    step_norm: Literal["max", "rms", "raw"] | None = None
+    scales: tuple[float, ...] | None = None
+    flip: bool = True
+    max_side: int | None = None
+    batch_size: int | None = None
+
+    def chosen(self) -> dict[str, Any]:
+        """The arguments for `create_method`: what was set."""
+        return {
+            name: value for name, value in self if name != "method" and value is not None and value is not True
+        }
+
+
+class OutputSettings(Settings):
+    """What is made of the maps."""
+
+    threshold: float = Field(default=0.3, ge=0, le=1)
+    boxes: BoxContours = "largest"
+    overlays: bool = True
+    report_pictures: int = Field(default=24, ge=0)
+
+
+class LocalizeSettings(Settings):
+    """A localization run."""
+
+    inputs: tuple[str, ...]
+    labels: str
+    out: Path
+    top: int = Field(default=1, ge=1)
+    model: ModelSettings = ModelSettings()
+    method: MethodSettings = MethodSettings()
+    outputs: OutputSettings = OutputSettings()
+
+    def sections(self, classifier: str) -> dict[str, dict[str, JSON]]:
+        """The two sections of the run's config.json: what decides the maps, and what is made of them.
+
+        Device and batch size decide neither; the classifier counts by the fingerprint of its weights.
+        """
+        maps = self.method.model_dump(mode="json", exclude={"batch_size"})
+        maps |= {"model": self.model.model, "classifier": classifier, "top": self.top}
+        return {"maps": maps, "outputs": self.outputs.model_dump(mode="json", exclude={"report_pictures"})}
+
+
+def localize_settings(**values: Any) -> LocalizeSettings:
+    """Validated settings.
+
+    Raises:
+        SettingError: A value of the wrong type or out of range; one line for the first of them.
+    """
+    try:
+        return LocalizeSettings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = str(first["loc"][-1]) if first["loc"] else "settings"
+        raise SettingError(f"{where.replace('_', '-')}: {first['msg']}; got {first['input']!r}") from error
