@@ -87,8 +87,8 @@ class Attribution:
         maps: (C, h, w), float32, at about a quarter of the working resolution.
         image_size: (H, W) of the picture.
         scores: Class scores of the unperturbed picture before softmax or sigmoid, (C,).
-        steps: Map after each step of a climb, normalised as `maps`, (C, S, h, w): the first is the plain class
-            activation map, the last equals `maps`. None unless the trajectory was recorded.
+        steps: Map after each step of a climb, normalised as `maps`, (C, S, h, w): the first is the plain
+            class activation map, the last equals `maps`. None unless the trajectory was recorded.
         trajectories: Everything about each (class, scale) climb; empty unless it was recorded.
     """
 
@@ -138,8 +138,8 @@ class Attribution:
 
         Args:
             threshold: Pixels with a map value above it belong to the object, 0 to 1.
-            contours: "largest" gives the one contour with the largest area, "all" every outer contour, largest
-                first.
+            contours: "largest" gives the one contour with the largest area, "all" every outer contour,
+                largest first.
 
         Raises:
             SettingError: The threshold is outside [0, 1], or `contours` is neither of the two words.
@@ -196,8 +196,8 @@ class Attribution:
             partial.replace(path)
         except OSError as error:
             raise RunError(
-                f"cannot write {path} ({error.strerror or one_line(error)}); make room, change the permissions "
-                "or choose another path"
+                f"cannot write {path} ({error.strerror or one_line(error)}); make room, change the "
+                "permissions or choose another path"
             ) from error
         finally:
             with suppress(OSError):
@@ -228,8 +228,8 @@ class Attribution:
             raise PictureError(f"there is no file {path}; give one that Attribution.save wrote") from error
         except OSError as error:
             raise PictureError(
-                f"cannot read {path} ({error.strerror or one_line(error)}); give a file that Attribution.save "
-                "wrote"
+                f"cannot read {path} ({error.strerror or one_line(error)}); give a file that "
+                "Attribution.save wrote"
             ) from error
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise PictureError(f"{path} was not written by Attribution.save, or is damaged") from error

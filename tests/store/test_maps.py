@@ -192,6 +192,25 @@ def test_kill_between_and_within_shards(tmp_path):
     assert len(list(MapStore(tmp_path))) == 5
 
 
+def test_kill_between_shards_loses_only_the_pending_rows(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "sys.path.insert(0, sys.argv[2]); from test_maps import row\n"
+        "from advcam.store.maps import MapStore\n"
+        "store = MapStore(Path(sys.argv[1]), shard_rows=2)\n"
+        "for n in range(5): store.append(row(str(n), n / 8))\n"
+        "os._exit(9)"
+    )
+    command = [sys.executable, "-c", code, tmp_path, Path(__file__).parent]
+    assert subprocess.run(command, check=False).returncode == 9
+    assert not list(tmp_path.glob("*.partial"))
+    with MapStore(tmp_path, shard_rows=2) as store:
+        assert values(store) == {"0": 0.0, "1": 0.125, "2": 0.25, "3": 0.375}
+        store.append(row("4", 0.5))
+    assert values(MapStore(tmp_path))["4"] == 0.5
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_reader_leaves_the_file_of_a_living_writer(tmp_path, monkeypatch):
     store = MapStore(tmp_path)
     store.append(row("a"))
@@ -215,6 +234,24 @@ def test_damaged_shard(tmp_path, keep):
         assert message.endswith("); delete it and run the same command again")
         assert "\n" not in message
     shard.unlink()
+    assert values(MapStore(tmp_path)) == {"a": 1.0}
+
+
+def test_disk_that_cannot_be_read_is_not_called_damage(tmp_path, monkeypatch):
+    with MapStore(tmp_path) as store:
+        store.append(row("a"))
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "ParquetFile", refuse)
+        with pytest.raises(RunError) as caught:
+            MapStore(tmp_path).index()
+    assert str(caught.value) == (
+        f"{tmp_path}/part-000000.parquet cannot be read (Permission denied); change its permissions or mend "
+        "the disk, then run the same command again"
+    )
     assert values(MapStore(tmp_path)) == {"a": 1.0}
 
 

@@ -86,6 +86,23 @@ def test_damaged_mask(tmp_path, length):
         read_mask(path)
 
 
+@pytest.mark.parametrize("top", [200, 60000])
+def test_any_damaged_byte_gives_a_mask_or_one_line(tmp_path, top):
+    path = tmp_path / "m.png"
+    write_mask(path, np.random.default_rng(0).integers(0, top, (6, 6)))
+    content = path.read_bytes()
+    refusals = []
+    for place in range(len(content)):
+        for damaged in (content[:place], content[:place] + b"\0" + content[place + 1 :]):
+            path.write_bytes(damaged)
+            try:
+                assert read_mask(path).ndim == 2
+            except PictureError as error:
+                refusals.append(str(error))
+    assert len(refusals) > len(content)
+    assert not [text for text in refusals if "\n" in text]
+
+
 def test_missing_mask(tmp_path):
     with pytest.raises(PictureError, match="No such file"):
         read_mask(tmp_path / "m.png")
@@ -143,6 +160,18 @@ def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == ["alive.txt.partial"]
         file.write(b"whole")
     assert (tmp_path / "alive.txt").read_bytes() == b"whole"
+
+
+def test_leftovers_are_locked_as_network_disks_need_it(tmp_path, monkeypatch):
+    def network_disk(file, _):
+        if not file.writable():
+            raise OSError(9, "Bad file descriptor")
+        raise BlockingIOError
+
+    (tmp_path / "a.txt.partial").touch()
+    monkeypatch.setattr(files.fcntl, "flock", network_disk)
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt.partial"]
 
 
 def test_disk_without_locks_counts_as_unlocked(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advcam.errors import RunError, SettingError
@@ -61,7 +61,7 @@ class TestOpen:
         run = RunDirectory(tmp_path)
         places = [run.maps_folder, run.masks_folder, run.overlays_folder]
         places += [run.boxes_file, run.report_file, run.summary_file]
-        names = ["maps", "masks", "overlays", "boxes.csv", "report.html", "summary.json"]
+        names = ["maps", "masks", "overlays", "boxes.json", "report.html", "summary.json"]
         assert places == [tmp_path / name for name in names]
 
     def test_other_maps(self, tmp_path):
@@ -200,6 +200,12 @@ class TestFoldersThatAreNoRun:
         start(tmp_path)
         assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "config.json"]
 
+    def test_leftovers_of_a_killed_run_go_when_it_is_continued(self, tmp_path):
+        before = everything(start(tmp_path))
+        (tmp_path / "boxes.json.partial").write_text("{")
+        start(tmp_path)
+        assert everything(tmp_path) == before
+
 
 class TestLock:
     def test_second_opening_is_refused_until_the_first_is_closed(self, tmp_path):
@@ -253,6 +259,7 @@ class TestOutputNames:
             output_names(["cat.jpg", id_])
         assert str(caught.value) == f"a sample id is a path inside the data set; got {id_!r}"
 
+    @settings(derandomize=True, deadline=None)
     @given(
         st.lists(
             st.text("aA./", min_size=1).filter(lambda s: not {"..", ""} & set(s.split("/")) and s != ".")

@@ -71,7 +71,11 @@ class ClimbSettings:
 
     def __post_init__(self) -> None:
         _require(self.iterations >= 1, "iterations (T) is at least 1; for no climb use CAM", self.iterations)
-        _require(self.step_size > 0, "step_size (xi) is positive; a negative one would be an attack", self.step_size)
+        _require(
+            self.step_size > 0,
+            "step_size (xi) is positive; a negative one would be an attack",
+            self.step_size,
+        )
         _require(self.penalty >= 0, "penalty (lambda) is not negative", self.penalty)
         _require(0 <= self.mask_threshold <= 1, "mask_threshold (tau) lies in [0, 1]", self.mask_threshold)
         _choice("step_norm", self.step_norm, ("max", "rms", "raw"))
@@ -82,7 +86,11 @@ class ClimbSettings:
         if isinstance(self.other_classes, str):
             _choice("other_classes", self.other_classes, ("all", "none", "logsumexp"), " or a number of classes")
         else:
-            _require(self.other_classes >= 1, 'other_classes as a number is at least 1 (or "none")', self.other_classes)
+            _require(
+                self.other_classes >= 1,
+                'other_classes as a number is at least 1 (or "none")',
+                self.other_classes,
+            )
 
     @classmethod
     def paper(cls) -> "ClimbSettings":
@@ -212,7 +220,7 @@ def _other_classes(scores: Tensor, own: Tensor, competing: Tensor | None, rule: 
 
 
 def _penalty(cam: Tensor, initial: Tensor, settings: ClimbSettings) -> Tensor:
-    """lambda || M . |CAM - CAM_0| ||_1 of each triple, (N,); M is rebuilt at each step and carries no gradient (D12)."""
+    """Lambda || M . |CAM - CAM_0| ||_1 of each triple, (N,); M is rebuilt at each step and carries no gradient (D12)."""
     peak = cam.detach().amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(cam.dtype).tiny)
     mask = cam.detach() / peak > settings.mask_threshold
     change = (mask * (cam - initial).abs()).flatten(1)
@@ -220,7 +228,7 @@ def _penalty(cam: Tensor, initial: Tensor, settings: ClimbSettings) -> Tensor:
 
 
 def _step(x: Tensor, gradient: Tensor, settings: ClimbSettings) -> Tensor:
-    """x + xi * gradient, normalised and clamped per triple; a zero gradient makes no step."""
+    """X + xi * gradient, normalised and clamped per triple; a zero gradient makes no step."""
     per_triple = (1, 2, 3, 4)
     if settings.step_norm == "max":
         gradient = gradient / (gradient.abs().amax(dim=per_triple, keepdim=True) + 1e-12)

@@ -91,7 +91,7 @@ class LayerCAM(GradientMethod):
     summary = "each position weighted by its own positive gradient; finer layers possible"
 
     def weighted_features(self, features: Tensor, gradient: Tensor) -> Tensor:
-        """h w sum_k ReLU(g_ki) f_ki: the gradient of a mean falls with the number of positions, its product does not."""
+        """H w sum_k ReLU(g_ki) f_ki: the gradient of a mean falls with the number of positions, its product does not."""
         positions = gradient.shape[2] * gradient.shape[3]
         return (gradient.relu() * features).sum(dim=1) * positions
 

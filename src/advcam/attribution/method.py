@@ -133,9 +133,7 @@ class Method(ABC):
         return [self._attribution(image, maps) for image, maps in zip(images, fused, strict=True)]
 
     @abstractmethod
-    def scale_maps(
-        self, views: Tensor, classes: Tensor, scale: float, record: Record
-    ) -> ScaleMaps:
+    def scale_maps(self, views: Tensor, classes: Tensor, scale: float, record: Record) -> ScaleMaps:
         """Maps of N triples at one scale.
 
         Args:
@@ -177,9 +175,7 @@ class Method(ABC):
             )
         return chosen
 
-    def _class_ids(
-        self, images: Sequence[Image.Image], targets: Sequence[Sequence[int | str]]
-    ) -> list[list[int]]:
+    def _class_ids(self, images: Sequence[Image.Image], targets: Sequence[Sequence[int | str]]) -> list[list[int]]:
         if len(images) != len(targets):
             raise LabelError(f"one list of classes for each picture; got {len(targets)} for {len(images)} pictures")
         if any(isinstance(labels, str) for labels in targets):
@@ -226,7 +222,9 @@ class Method(ABC):
         empty = np.zeros((0, math.ceil(grid[1] / 4), math.ceil(grid[0] / 4)), dtype=np.float32)
         normalised = [maps.normalised(self.epsilon()) for maps in fused]
         if any(not np.isfinite(result).all() for result in normalised):
-            raise ModelError("the classifier answers NaN or infinity for this picture; check its weights and input range")
+            raise ModelError(
+                "the classifier answers NaN or infinity for this picture; check its weights and input range"
+            )
         steps = [maps.steps(self.epsilon()) for maps in fused]
         return Attribution(
             class_ids=tuple(maps.class_id for maps in fused),

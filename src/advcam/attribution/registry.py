@@ -8,9 +8,7 @@ from advcam.attribution.gradients import CAM, GradCAM, GradCAMPlusPlus, LayerCAM
 from advcam.attribution.method import Classifier, Method
 from advcam.errors import SettingError
 
-METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (AdvCAM, CAM, GradCAM, GradCAMPlusPlus, LayerCAM)
-}
+METHODS: dict[str, type[Method]] = {method.name: method for method in (AdvCAM, CAM, GradCAM, GradCAMPlusPlus, LayerCAM)}
 
 
 def list_methods() -> list[str]:

@@ -13,7 +13,7 @@ import torchvision
 from torch import nn
 
 from advcam.classifiers.classifier import Classifier
-from advcam.classifiers.names import ClassIndex, read_class_names
+from advcam.classifiers.names import read_class_names
 from advcam.classifiers.weights import load_by_position, load_weights
 from advcam.errors import ModelError, WeightsError
 
@@ -164,12 +164,16 @@ def _create(timm_name: str, options: dict[str, Any]) -> nn.Module:
 
 def _build_torchvision(name: str, num_classes: int, output_stride: int | None) -> nn.Module:
     if output_stride is not None:
-        raise ModelError(f"output_stride is for timm's networks; {name} has a fixed stride (try the timm model of that name)")
+        raise ModelError(
+            f"output_stride is for timm's networks; {name} has a fixed stride (try the timm model of that name)"
+        )
     short = name.removeprefix("torchvision/")
     known = torchvision.models.list_models(module=torchvision.models)
     if short not in known:
         near = difflib.get_close_matches(short, known, n=3, cutoff=0.5)
-        raise ModelError(f"torchvision has no classifier {short!r}{'; did you mean ' + ' or '.join(near) + '?' if near else ''}")
+        raise ModelError(
+            f"torchvision has no classifier {short!r}{'; did you mean ' + ' or '.join(near) + '?' if near else ''}"
+        )
     module: nn.Module = torchvision.models.get_model(short, weights=None, num_classes=num_classes)
     return module
 

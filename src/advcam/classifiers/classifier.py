@@ -103,7 +103,9 @@ class Classifier:
         """
         broken = all_finite(module)
         if broken is not None:
-            raise ModelError(f"the network holds NaN or infinity in {broken!r}; its training diverged or its file is damaged")
+            raise ModelError(
+                f"the network holds NaN or infinity in {broken!r}; its training diverged or its file is damaged"
+            )
         config = getattr(module, "pretrained_cfg", None) or {}
         with frozen(module):
             seen, fixed_size = _first_answer(module)
@@ -184,7 +186,9 @@ class Classifier:
         with torch.no_grad(), self.frozen():
             scores = self.respond(self.normalise(pixels)).scores[0].float()
         if not torch.isfinite(scores).all():
-            raise ModelError("the classifier answers NaN or infinity for this picture; check its weights and input range")
+            raise ModelError(
+                "the classifier answers NaN or infinity for this picture; check its weights and input range"
+            )
         best = (scores.sigmoid() if self.multi_label else scores.softmax(dim=0)).topk(min(top, len(scores)))
         return [
             Prediction(class_id, self.class_names[class_id], value)
@@ -193,7 +197,11 @@ class Classifier:
 
     def describe(self) -> dict[str, str]:
         """What was found, for people: network, classes, feature layer, kind of class map."""
-        facts = {"network": self.name, "classes": str(len(self.class_names)), "class map": "the network's own"}
+        facts = {
+            "network": self.name,
+            "classes": str(len(self.class_names)),
+            "class map": "the network's own",
+        }
         if isinstance(self.responder, LayerResponder):
             linear = self.responder.head is not None
             facts["class map"] = "linear, W f" if linear else "gradient-weighted features"

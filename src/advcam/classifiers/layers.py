@@ -92,7 +92,12 @@ class LayerResponder:
         assert isinstance(weight, Tensor)  # noqa: S101, for the type checker: the probe chose a linear layer
         bias = bias if isinstance(bias, Tensor) else None
         return LinearResponse(
-            scores if scores.ndim == 2 else scores.mean(dim=(2, 3)), outputs[-1], to_grid, weight.flatten(1), bias, self.rectified
+            scores if scores.ndim == 2 else scores.mean(dim=(2, 3)),
+            outputs[-1],
+            to_grid,
+            weight.flatten(1),
+            bias,
+            self.rectified,
         )
 
 

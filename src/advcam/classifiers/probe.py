@@ -117,9 +117,7 @@ class _Candidate:
     responder: LayerResponder
 
     def features(self, seen: Probe) -> Tensor:
-        grid = tuple(
-            side // unit for side, unit in zip(seen.inputs.shape[-2:], self.responder.patch, strict=True)
-        )
+        grid = tuple(side // unit for side, unit in zip(seen.inputs.shape[-2:], self.responder.patch, strict=True))
         return as_grid(self.note.output, self.responder.layout, (grid[0], grid[1]), self.responder.prefix_tokens)
 
 
@@ -129,7 +127,9 @@ def _candidates(
     """Calls with a spatial output, the last first."""
     names = {name for name, _ in module.named_modules()}
     if feature_layer is not None and feature_layer not in names:
-        raise ModelError(f"the network has no layer {feature_layer!r}; its top layers are {', '.join(_children(module))}")
+        raise ModelError(
+            f"the network has no layer {feature_layer!r}; its top layers are {', '.join(_children(module))}"
+        )
     grid = token_grid(module)
     for note in reversed(seen.notes):
         if feature_layer not in (None, note.name):
@@ -177,7 +177,9 @@ def _as_linear(candidate: _Candidate, seen: Probe, head: str, pooled: Tensor) ->
     features = candidate.features(seen)
     for rectified in (False, True):
         mean = (features.relu() if rectified else features).mean(dim=(2, 3))
-        spatial = pooled.shape[1] == features[0].numel() and torch.allclose(pooled, features.flatten(1), rtol=1e-3, atol=1e-4)
+        spatial = pooled.shape[1] == features[0].numel() and torch.allclose(
+            pooled, features.flatten(1), rtol=1e-3, atol=1e-4
+        )
         if spatial or (mean.shape == pooled.shape and torch.allclose(mean, pooled, rtol=1e-3, atol=1e-4)):
             found = candidate.responder
             return LayerResponder(

@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
@@ -13,6 +13,9 @@ from rich.markup import escape
 
 import advcam
 from advcam.errors import AdvcamError, one_line
+
+if TYPE_CHECKING:
+    from advcam.pipeline.config import LocalizeSettings
 
 OK, SKIPPED, FAILED, INTERRUPTED = 0, 1, 2, 130
 
@@ -131,17 +134,30 @@ def localize(
 
     if not inputs:
         raise advcam.SettingError("which pictures? give files, folders or patterns: advcam localize PHOTOS --labels ... --out ...")
-    given = dict(
-        method=method, variant=variant, iterations=iterations, step_size=step_size, penalty=penalty,
-        mask_threshold=mask_threshold, step_norm=step_norm, scales=scales or None, flip=flip, max_side=max_side,
-        batch_size=batch_size,
-        other_classes=int(other_classes) if other_classes and other_classes.isdecimal() else other_classes,
-    )  # fmt: skip
-    network = dict(
-        model=model, weights=weights, class_names=class_names, num_classes=num_classes, output_stride=output_stride,
-        multi_label=multi_label, device=device,
-    )  # fmt: skip
-    written: dict[str, Any] = dict(boxes=boxes, overlays=overlays, report_pictures=report_pictures)
+    given = {
+        "method": method,
+        "variant": variant,
+        "iterations": iterations,
+        "step_size": step_size,
+        "penalty": penalty,
+        "mask_threshold": mask_threshold,
+        "other_classes": int(other_classes) if other_classes and other_classes.isdecimal() else other_classes,
+        "step_norm": step_norm,
+        "scales": scales or None,
+        "flip": flip,
+        "max_side": max_side,
+        "batch_size": batch_size,
+    }
+    network = {
+        "model": model,
+        "weights": weights,
+        "class_names": class_names,
+        "num_classes": num_classes,
+        "output_stride": output_stride,
+        "multi_label": multi_label,
+        "device": device,
+    }
+    written: dict[str, Any] = {"boxes": boxes, "overlays": overlays, "report_pictures": report_pictures}
     if threshold is not None:
         written["threshold"] = threshold
     settings = localize_settings(
@@ -150,7 +166,7 @@ def localize(
     return _localize(settings, quiet, json_)
 
 
-def _localize(settings: Any, quiet: bool, as_json: bool) -> int:
+def _localize(settings: "LocalizeSettings", quiet: bool, as_json: bool) -> int:
     from dataclasses import asdict
 
     from advcam.cli.watch import Quiet, Watch, say_summary

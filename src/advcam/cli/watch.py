@@ -57,11 +57,11 @@ class Watch(Quiet):
     def announce(self, plan: Plan) -> None:
         """The cost in words, then the bar."""
         done = f", {plan.already_done} of them already done" if plan.already_done else ""
-        scales = plan.cost.triples
         self.console.print(
-            f"{plan.method} with {plan.model}: {plan.pictures} pictures{done}; {scales} climbs or maps (picture x class x scale), "
+            f"{plan.method} with {plan.model}: {plan.pictures} pictures{done}; {plan.cost.triples} maps (picture x class x scale), "
             f"about {plan.cost.passes:,.0f} network passes of a working picture",
             highlight=False,
+            soft_wrap=True,
         )
         self.bar.start()
         self.bar.update(self.task, description="pictures", total=plan.pictures, rate="")

@@ -37,7 +37,7 @@ class MethodSettings(Settings):
     step_size: float | None = None
     penalty: float | None = None
     mask_threshold: float | None = None
-    other_classes: int | Literal["all", "none", "logsumexp"] | None = None
+    other_classes: int | str | None = None
     step_norm: Literal["max", "rms", "raw"] | None = None
     scales: tuple[float, ...] | None = None
     flip: bool = True
@@ -54,7 +54,7 @@ class MethodSettings(Settings):
 class OutputSettings(Settings):
     """What is made of the maps."""
 
-    threshold: float = Field(default=0.3, ge=0, le=1)
+    threshold: float = Field(default=0.4, ge=0, le=1)
     boxes: BoxContours = "largest"
     overlays: bool = True
     report_pictures: int = Field(default=24, ge=0)
@@ -81,15 +81,15 @@ class LocalizeSettings(Settings):
         return {"maps": maps, "outputs": self.outputs.model_dump(mode="json", exclude={"report_pictures"})}
 
 
-def localize_settings(**values: Any) -> LocalizeSettings:
+def localize_settings(**values: object) -> LocalizeSettings:
     """Validated settings.
 
     Raises:
         SettingError: A value of the wrong type or out of range; one line for the first of them.
     """
     try:
-        return LocalizeSettings(**values)
+        return LocalizeSettings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = str(first["loc"][-1]) if first["loc"] else "settings"
+        where = next((str(key) for key in first["loc"] if key not in ("method", "model", "outputs")), "settings")
         raise SettingError(f"{where.replace('_', '-')}: {first['msg']}; got {first['input']!r}") from error

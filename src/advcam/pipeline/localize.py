@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
 
 import advcam
 from advcam.attribution.method import Cost, Method
@@ -18,7 +17,7 @@ from advcam.datasets.labels import label_samples
 from advcam.datasets.pictures import find_pictures, read_picture
 from advcam.errors import LabelError, ModelError, PictureError, one_line
 from advcam.pipeline.config import LocalizeSettings
-from advcam.pipeline.outputs import Outputs, redo
+from advcam.pipeline.outputs import Outputs
 from advcam.report import ReportSummary
 from advcam.store.classes import ClassNumbers
 from advcam.store.files import write_text
@@ -187,17 +186,14 @@ class _Job:
         # As the store will give it back, so that a resumed run is equal to an uninterrupted one.
         attribution = replace(attribution, maps=attribution.maps.astype(np.float16).astype(np.float32))
         self.store.append(StoredMaps(sample.id, _file_bytes(sample), attribution, _step_scores(attribution)))
-        self._write(sample, picture, attribution)
+        self.outputs.write_picture(sample, picture, attribution)
         if time.monotonic() - self.flushed > FLUSH_SECONDS:
             self.store.flush()
             self.flushed = time.monotonic()
 
-    def _write(self, sample: Sample, picture: Image.Image, attribution: Attribution) -> None:
-        self.outputs.write_picture(sample, picture, attribution)
-
     def _restore(self, sample: Sample) -> None:
         if self.outputs.run.outputs_changed or not self.outputs.present(sample.id):
-            redo(self.outputs, sample, self.store.get(sample.id))
+            self.outputs.write_picture(sample, read_picture(sample.path), self.store.get(sample.id).attribution)
 
     def _report_summary(self, summary: Summary, command: str) -> ReportSummary:
         threshold = self.settings.outputs.threshold

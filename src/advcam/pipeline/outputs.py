@@ -12,7 +12,7 @@ from advcam.pipeline.config import OutputSettings
 from advcam.report import ReportPicture, ReportSummary, write_report
 from advcam.store.classes import ClassNumbers
 from advcam.store.files import replacing, write_picture
-from advcam.store.maps import MapStore, StoredMaps
+from advcam.store.maps import MapStore
 from advcam.store.masks import write_mask
 from advcam.store.run import RunDirectory
 from advcam.types import Attribution, Sample
@@ -91,7 +91,3 @@ class Outputs:
     def _overlay(self, sample_id: str) -> Path:
         return self.run.overlays_folder / f"{self.names[sample_id]}.jpg"
 
-
-def redo(outputs: Outputs, sample: Sample, row: StoredMaps) -> None:
-    """Write mask and overlay of a picture from its stored maps."""
-    outputs.write_picture(sample, read_picture(sample.path), row.attribution)

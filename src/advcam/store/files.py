@@ -56,7 +56,7 @@ def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files of dead writers in a folder; those of living ones stay."""
     for partial in folder.glob(f"*{PARTIAL}"):
         with suppress(OSError):
-            with partial.open("rb") as file:
+            with partial.open("r+b") as file:  # network disks lock only what is open for writing
                 dead = try_lock(file)
             if dead:
                 partial.unlink()

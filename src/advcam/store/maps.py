@@ -234,7 +234,7 @@ def _number(shard: Path) -> int:
 
 @contextmanager
 def _reading(shard: Path) -> Iterator[Any]:
-    """The shard as an open `pyarrow.parquet.ParquetFile` of a known version; damage is a `RunError`."""
+    """The shard as an open `pyarrow.parquet.ParquetFile` of a known version; any failure is a `RunError`."""
     try:
         with pq.ParquetFile(shard, page_checksum_verification=True) as file:
             version = (file.schema_arrow.metadata or {}).get(_VERSION_KEY, b"unknown").decode()
@@ -245,6 +245,11 @@ def _reading(shard: Path) -> Iterator[Any]:
                 )
             yield file
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, OSError) and error.errno:  # of the disk; pyarrow reports damage without a number
+            raise RunError(
+                f"{shard} cannot be read ({error.strerror}); change its permissions or mend the disk, then "
+                "run the same command again"
+            ) from error
         raise RunError(
             f"{shard} is damaged ({one_line(error)}); delete it and run the same command again"
         ) from error

@@ -49,11 +49,11 @@ def read_mask(path: Path) -> NDArray[np.int32]:
     """
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
-                raise PictureError(
-                    f"{path} is a picture of mode {image.mode}; masks hold class numbers, in a palette or "
-                    "greyscale PNG"
-                )
-            return np.asarray(image).astype(np.int32)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            mode, pixels = image.mode, np.asarray(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise PictureError(f"{path} cannot be read as a mask ({one_line(error)}); write it again") from error
+    if mode not in ("1", "L", "P") and not mode.startswith("I"):
+        raise PictureError(
+            f"{path} is a picture of mode {mode}; masks hold class numbers, in a palette or greyscale PNG"
+        )
+    return pixels.astype(np.int32)
