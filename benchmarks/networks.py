@@ -24,7 +24,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "timm vit_small_patch16_224": lambda: timm.create_model("vit_small_patch16_224", dynamic_img_size=True),
     "torchvision vgg16": lambda: torchvision.models.vgg16(),
     "torchvision densenet121": lambda: torchvision.models.densenet121(),
-    "torchvision vit_b_16": lambda: torchvision.models.vit_b_16(),
+    "torchvision swin_t": lambda: torchvision.models.swin_t(),
 }
 
 

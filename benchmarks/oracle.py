@@ -3,9 +3,9 @@
     python benchmarks/oracle.py FILE.npz --iterations 4
     python benchmarks/oracle.py FILE.npz --iterations 27
 
-FILE.npz holds `image`, `head_imagenet_ids`, `labels`, `cam_T4`, `cam_T27`, `high_res_T4`, `high_res_T27` as the authors'
-obtain_CAM_masking.py wrote them with EfficientNet-Lite0 and a head of 20 ImageNet rows without bias. The last line
-printed is JSON: over the classes, the smallest correlation and the largest mean absolute difference of `cam`, and
+FILE.npz holds `image`, `head_imagenet_ids`, `labels`, `cam_T4`, `cam_T27`, `high_res_T4`, `high_res_T27` as the
+authors' obtain_CAM_masking.py wrote them with EfficientNet-Lite0 and a head of 20 ImageNet rows without bias. The last
+line printed is JSON: over the classes, the smallest correlation and the largest mean absolute difference of `cam`, and
 the same for our upsampled maps against `high_res`.
 """
 

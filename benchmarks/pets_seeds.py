@@ -2,11 +2,11 @@
 
     python benchmarks/pets_seeds.py ROOT --limit 40 [--iterations 8] [--penalty 1] [--other-classes none] ...
 
-ROOT is a folder in the layout of the data set with `boxes.csv` (name,x0,y0,x1,y1,imagenet_id). Pictures whose breed is an
-ImageNet class are explained for that class. Trimap 1 is foreground, 2 background, 3 ignored. mIoU is the mean of the
+ROOT is a folder in the layout of the data set with `boxes.csv` (name,x0,y0,x1,y1,imagenet_id). Pictures whose breed is
+an ImageNet class are explained for that class. Trimap 1 is foreground, 2 background, 3 ignored. mIoU is the mean of the
 foreground's and the background's IoU over all pixels of all pictures. The oracle threshold is the best on the evaluated
-masks (supervision: all of them); the fixed one is the default of the command line, 0.4, which was set on 12 of these pictures
-(docs/defaults.md). The last line printed is JSON.
+masks (supervision: all of them); the fixed one is the default of the command line, 0.4, which was set on 12 of these
+pictures (docs/defaults.md). The last line printed is JSON.
 """
 
 import argparse

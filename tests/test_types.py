@@ -265,8 +265,7 @@ class TestFiles:
         with pytest.raises(RunError) as caught:
             attribution([[0.5]]).save(path)
         assert str(caught.value) == (
-            f"cannot write {path} (No space left on device); make room, change the permissions or choose "
-            "another path"
+            f"cannot write {path} (No space left on device); make room, change the permissions or choose another path"
         )
         assert list(tmp_path.iterdir()) == [path]
         assert path.read_bytes() == before
@@ -285,8 +284,7 @@ class TestFiles:
         with pytest.raises(RunError) as caught:
             attribution([[1.0]]).save(path)
         assert str(caught.value) == (
-            f"cannot write {path} (No such file or directory); make room, change the permissions or choose "
-            "another path"
+            f"cannot write {path} (No such file or directory); make room, change the permissions or choose another path"
         )
 
     def test_folder_in_the_way(self, tmp_path):

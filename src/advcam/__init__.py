@@ -81,7 +81,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Any:  # noqa: ANN401, whatever the name stands for
     if name not in _HOME_OF:
         raise AttributeError(f"module 'advcam' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME_OF[name]), name)

@@ -43,7 +43,7 @@ class Box:
     Args:
         class_id: Class of the object, counted from 0.
         x0, y0, x1, y1: Left, top, right, bottom.
-        score: Highest attribution inside the contour that made the box, in [0, 1].
+        score: Highest attribution inside the box, in [0, 1].
     """
 
     class_id: int
@@ -189,7 +189,7 @@ class Attribution:
             "image_size": self.image_size,
         }
         contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        content = serialise(contiguous, metadata={"advcam": json.dumps(facts)})
+        content = serialise(contiguous, metadata={"advcam": json.dumps(facts, default=int)})
         partial = Path(path).with_name(Path(path).name + ".partial")
         try:
             partial.write_bytes(content)
@@ -228,8 +228,7 @@ class Attribution:
             raise PictureError(f"there is no file {path}; give one that Attribution.save wrote") from error
         except OSError as error:
             raise PictureError(
-                f"cannot read {path} ({error.strerror or one_line(error)}); give a file that "
-                "Attribution.save wrote"
+                f"cannot read {path} ({error.strerror or one_line(error)}); give a file that Attribution.save wrote"
             ) from error
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise PictureError(f"{path} was not written by Attribution.save, or is damaged") from error

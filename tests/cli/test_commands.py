@@ -117,7 +117,7 @@ def test_equal_names_in_different_folders(photographs: Path, tmp_path: Path):
         (["--scales", "0"], "scales are one or more numbers above 0 and at most 8; got [0.0]"),
         (["--method", "gradcm"], "did you mean gradcam"),
         (["--method", "cam", "--iterations", "3"], "CAM does not take these settings"),
-        (["--other-classes", "some"], "other_classes is one of all, none, logsumexp or a number of classes; got 'some'"),
+        (["--other-classes", "some"], "one of all, none, logsumexp or a number of classes; got 'some'"),
         (["--threshold", "1.5"], "threshold"),
         (["--model", "resnet50"], "resnet50 needs its weights"),
         (["--model", "resnet5O", "--weights", "random"], "did you mean resnet50"),

@@ -75,9 +75,7 @@ class TestTable:
 
     def test_undecodable(self, table):
         path = table(b"image,labels\na.jpg,cat\nb.jpg,K\xe4tzchen\n")
-        assert refusal(read_label_table, path) == (
-            f"{path}, line 3: not UTF-8 text; save the file as CSV in UTF-8"
-        )
+        assert refusal(read_label_table, path) == (f"{path}, line 3: not UTF-8 text; save the file as CSV in UTF-8")
 
     def test_contradiction(self, table):
         path = table("image,labels\na.jpg,cat\na.jpg,dog\n")
@@ -146,9 +144,7 @@ class TestMatching:
     def test_path_relative_to_the_table(self, table, tmp_path, monkeypatch):
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir(tmp_path / "elsewhere")
-        labelled = label_samples(
-            samples(tmp_path / "data", *self.IDS), table("image,labels\ndata/b/dog.png,x\n")
-        )
+        labelled = label_samples(samples(tmp_path / "data", *self.IDS), table("image,labels\ndata/b/dog.png,x\n"))
         assert [s.id for s in labelled.samples] == ["b/dog.png"]
 
     def test_id_wins_over_file_name(self, table, tmp_path):

@@ -52,12 +52,7 @@ def png_header(width, height):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b""))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 class TestColours:
@@ -238,9 +233,7 @@ class TestHostileFiles:
     def test_unsupported_format(self, tmp_path, name):
         assert "in no format that can be read" in refusal(save(tmp_path / name))
 
-    @pytest.mark.parametrize(
-        "name", ["a.jpg", "a.png", "a.gif", "a.webp", "a.bmp", "a.tif", "a.jp2", "a.avif"]
-    )
+    @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.gif", "a.webp", "a.bmp", "a.tif", "a.jp2", "a.avif"])
     @pytest.mark.parametrize("part", [0.02, 0.5, 0.9])
     def test_truncated(self, tmp_path, name, part):
         path = save(tmp_path / name)
@@ -281,15 +274,12 @@ class TestHostileFiles:
 
     def test_one_pixel(self, tmp_path):
         path = save(tmp_path / "a.png", Image.new("RGB", (1, 1)))
-        assert refusal(path) == (
-            f"{path} is 1 x 1 pixels; a picture needs at least 16 on each side; leave it out"
-        )
+        assert refusal(path) == (f"{path} is 1 x 1 pixels; a picture needs at least 16 on each side; leave it out")
 
     def test_too_elongated(self, tmp_path):
         path = save(tmp_path / "a.png", Image.new("L", (20_000, 20)))
         assert refusal(path) == (
-            f"{path} is 20000 x 20 pixels; the longer side may be 32 times the shorter one at most; "
-            "cut it into pieces"
+            f"{path} is 20000 x 20 pixels; the longer side may be 32 times the shorter one at most; cut it into pieces"
         )
 
     @pytest.mark.parametrize("size", [(MIN_SIDE, MIN_SIDE), (MIN_SIDE * MAX_ASPECT, MIN_SIDE)])
@@ -404,9 +394,7 @@ class TestFind:
         assert self.ids(photos / "a") == [r"caf\xe9.jpg", "cat.jpg"]
 
     def test_nothing_asked_for(self):
-        with pytest.raises(
-            PictureError, match=r"^no pictures asked for: name at least one file, folder or pattern$"
-        ):
+        with pytest.raises(PictureError, match=r"^no pictures asked for: name at least one file, folder or pattern$"):
             find_pictures([])
 
     @pytest.mark.parametrize(

@@ -42,9 +42,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 
 @pytest.fixture
-def page(
-    browser: Chrome, tmp_path: Path, summary: ReportSummary, make_picture: Callable[..., ReportPicture]
-) -> Chrome:
+def page(browser: Chrome, tmp_path: Path, summary: ReportSummary, make_picture: Callable[..., ReportPicture]) -> Chrome:
     pictures = [
         make_picture("<script>alert(1)</script>.jpg", names=("tabby cat", "dog"), steps=5),
         make_picture("a_long_name_" * 12 + ".jpg", steps=28),

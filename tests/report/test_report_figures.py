@@ -75,9 +75,7 @@ def test_mask_overlay_tints_the_class_and_pales_the_rest():
     assert len(set(overlay[0, 0])) == 1
 
 
-@pytest.mark.parametrize(
-    ("number", "row"), [(0, 0), (1, 1), (20, 20), (254, 254), (255, 1), (256, 2), (1000, 238)]
-)
+@pytest.mark.parametrize(("number", "row"), [(0, 0), (1, 1), (20, 20), (254, 254), (255, 1), (256, 2), (1000, 238)])
 def test_class_numbers_beyond_the_palette_start_again_at_its_first_class(number: int, row: int):
     red, green, blue = voc_palette()[row]
     assert class_colour(number) == f"rgb({red}, {green}, {blue})"

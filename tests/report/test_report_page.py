@@ -115,9 +115,7 @@ def test_boxes_have_the_colour_of_their_class_in_the_mask(
 ):
     unseen = Box(class_id=9, x0=1, y0=2, x1=30, y1=40, score=0.5)
     picture = make_picture(names=("cat", "dog"))
-    picture = replace(
-        picture, mask=picture.mask + 1, mask_names={2: "cat"}, boxes=[*picture.boxes[:1], unseen]
-    )
+    picture = replace(picture, mask=picture.mask + 1, mask_names={2: "cat"}, boxes=[*picture.boxes[:1], unseen])
     page = Page(write(summary, picture))
     edges = [rect for rect in page.all("rect") if rect["class"] == "edge"]
     assert [rect["style"] for rect in edges] == ["stroke: rgb(0, 128, 0)", "stroke: rgb(0, 0, 0)"]
@@ -219,9 +217,7 @@ def test_scores_that_are_not_finite_are_told_instead_of_plotted(
 ):
     picture = replace(make_picture(), step_scores=np.full((1, 11), np.nan, np.float32))
     page = Page(write(summary, picture))
-    assert (
-        "The class score was not a finite number during this climb, so there is no plot of it." in page.text
-    )
+    assert "The class score was not a finite number during this climb, so there is no plot of it." in page.text
     assert not page.all("polyline")
 
 
@@ -233,18 +229,14 @@ def test_a_climb_of_no_step_is_only_its_start(
     assert not page.all("polyline")
 
 
-def test_skipped_pictures_have_a_table_only_if_there_are_any(
-    write: Callable[..., str], summary: ReportSummary
-):
+def test_skipped_pictures_have_a_table_only_if_there_are_any(write: Callable[..., str], summary: ReportSummary):
     heading = "Pictures that could not be used"
     assert heading not in Page(write(summary)).text
     page = Page(write(replace(summary, skipped=[("broken.jpg", "the file is truncated")])))
     assert f"{heading} broken.jpg the file is truncated" in page.text
 
 
-@pytest.mark.parametrize(
-    ("total", "sentence"), [(0, "showing 0 of 0 pictures"), (1, "showing 0 of 1 picture")]
-)
+@pytest.mark.parametrize(("total", "sentence"), [(0, "showing 0 of 0 pictures"), (1, "showing 0 of 1 picture")])
 def test_the_count_of_pictures(write: Callable[..., str], summary: ReportSummary, total: int, sentence: str):
     assert Page(write(replace(summary, pictures_total=total))).text.endswith(f"{sentence} Play")
 

@@ -94,9 +94,7 @@ def test_round_trip(given_rows, shard_rows):
         for given_ in given_rows:
             assert_equal(stored[given_.sample_id], given_)
             assert_equal(again.get(given_.sample_id), given_)
-        assert again.index() == {
-            g.sample_id: RowKey(g.file_bytes, g.attribution.class_ids) for g in given_rows
-        }
+        assert again.index() == {g.sample_id: RowKey(g.file_bytes, g.attribution.class_ids) for g in given_rows}
 
 
 def test_shards_are_written_when_full_and_on_exit(tmp_path):

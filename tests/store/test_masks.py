@@ -62,9 +62,7 @@ def test_numbers_out_of_range(tmp_path, value, span):
 def test_not_a_mask(tmp_path, mask):
     with pytest.raises(SettingError) as caught:
         write_mask(tmp_path / "m.png", mask)
-    assert str(caught.value) == (
-        f"a mask is an (H, W) array of integers; got shape {mask.shape} of {mask.dtype}"
-    )
+    assert str(caught.value) == (f"a mask is an (H, W) array of integers; got shape {mask.shape} of {mask.dtype}")
 
 
 def test_colour_picture_is_no_mask(tmp_path):
@@ -129,8 +127,7 @@ def test_full_disk_leaves_the_old_file_and_no_partial(tmp_path, monkeypatch):
     with pytest.raises(RunError) as caught:
         write_mask(path, np.zeros((2, 2), int))
     assert str(caught.value) == (
-        f"cannot write {path} (No space left on device); make room, change the permissions or choose "
-        "another --out"
+        f"cannot write {path} (No space left on device); make room, change the permissions or choose another --out"
     )
     assert list(tmp_path.iterdir()) == [path]
     assert (read_mask(path) == 1).all()

@@ -141,8 +141,7 @@ class TestFoldersThatAreNoRun:
         path = tmp_path / "config.json"
         path.write_text(content)
         assert refusal(tmp_path) == (
-            f"{path} is damaged or not of this version of advcam ({reason}); choose another "
-            "--out or delete the folder"
+            f"{path} is damaged or not of this version of advcam ({reason}); choose another --out or delete the folder"
         )
         assert everything(tmp_path) == {path: content.encode()}
 
@@ -177,10 +176,7 @@ class TestFoldersThatAreNoRun:
             return real(path, mode, *options, **more)
 
         monkeypatch.setattr(Path, "open", read_only)
-        assert (
-            refusal(tmp_path)
-            == f"cannot write a run to {tmp_path} (Read-only file system); choose another --out"
-        )
+        assert refusal(tmp_path) == f"cannot write a run to {tmp_path} (Read-only file system); choose another --out"
 
     def test_full_disk_leaves_a_folder_that_can_be_used_later(self, tmp_path, monkeypatch):
         def full(_):
@@ -210,9 +206,7 @@ class TestFoldersThatAreNoRun:
 class TestLock:
     def test_second_opening_is_refused_until_the_first_is_closed(self, tmp_path):
         run = RunDirectory.open(tmp_path, SETTINGS)
-        assert refusal(tmp_path) == (
-            f"another process is writing to {tmp_path}; wait for it or choose another --out"
-        )
+        assert refusal(tmp_path) == (f"another process is writing to {tmp_path}; wait for it or choose another --out")
         run.close()
         start(tmp_path)
 
@@ -260,11 +254,7 @@ class TestOutputNames:
         assert str(caught.value) == f"a sample id is a path inside the data set; got {id_!r}"
 
     @settings(derandomize=True, deadline=None)
-    @given(
-        st.lists(
-            st.text("aA./", min_size=1).filter(lambda s: not {"..", ""} & set(s.split("/")) and s != ".")
-        )
-    )
+    @given(st.lists(st.text("aA./", min_size=1).filter(lambda s: not {"..", ""} & set(s.split("/")) and s != ".")))
     def test_each_id_has_its_own_name(self, ids):
         names = output_names([id_ for id_ in ids if Path(id_).as_posix() == id_])
         assert len(set(names.values())) == len(names)

@@ -1,7 +1,6 @@
 """AdvCAM as a method: the climb of `climb.py` at every scale, with defaults for the classifier at hand."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
@@ -97,7 +96,7 @@ def default_settings(classifier: Classifier) -> ClimbSettings:
     return ClimbSettings(iterations=8, step_size=0.05, penalty=1.0, other_classes="none")
 
 
-def _is_published(variant: Any) -> bool:
+def _is_published(variant: str) -> bool:
     if variant not in ("paper", "published"):
         raise SettingError(f'variant is "paper" or "published"; got {variant!r}')
-    return bool(variant == "published")
+    return variant == "published"

@@ -21,7 +21,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from advcam.attribution.response import Network, Record, Response, ScaleMaps, join_views
+from advcam.attribution.response import Network, Record, Response, ScaleMaps, join_views, mean_scores
 from advcam.errors import SettingError
 
 Variant = Literal["paper", "published"]
@@ -193,10 +193,8 @@ def _grad_cam_factor(response: Response, rows: Tensor, shape: torch.Size) -> Ten
 
 def _score_term(response: Response, classes: Tensor, shape: torch.Size, settings: ClimbSettings) -> Tensor:
     """y_c minus the other-class term, summed over the views, (N,)."""
-    if settings.score == "relu_gap":
-        scores = response.score_maps().relu().mean(dim=(2, 3))
-    else:
-        scores = response.scores
+    rectified = settings.score == "relu_gap"
+    scores = response.score_maps().relu().mean(dim=(2, 3)) if rectified else response.scores
     own = classes.repeat_interleave(shape[1])[:, None]
     value = scores.gather(1, own).squeeze(1) - _other_classes(scores, own, response.competing, settings.other_classes)
     return value.view(shape).sum(dim=1)
@@ -220,7 +218,7 @@ def _other_classes(scores: Tensor, own: Tensor, competing: Tensor | None, rule: 
 
 
 def _penalty(cam: Tensor, initial: Tensor, settings: ClimbSettings) -> Tensor:
-    """Lambda || M . |CAM - CAM_0| ||_1 of each triple, (N,); M is rebuilt at each step and carries no gradient (D12)."""
+    """The L1 term, lambda || M . |CAM - CAM_0| ||_1, (N,); M is rebuilt each step and carries no gradient (D12)."""
     peak = cam.detach().amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(cam.dtype).tiny)
     mask = cam.detach() / peak > settings.mask_threshold
     change = (mask * (cam - initial).abs()).flatten(1)
@@ -252,7 +250,7 @@ class _Recorder:
 
     def keep(self, maps: Tensor, response: Response, x: Tensor) -> None:
         if self.record != "none" or not self.scores:
-            self.scores.append(response.scores.detach().unflatten(0, x.shape[:2]).mean(dim=1))
+            self.scores.append(mean_scores(response, x.shape[:2]))
         if self.record != "none":
             self.maps.append(maps.detach().cpu())
         if self.record == "all":

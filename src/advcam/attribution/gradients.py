@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from advcam.attribution.method import Method
-from advcam.attribution.response import Record, Response, ScaleMaps, join_views
+from advcam.attribution.response import Record, Response, ScaleMaps, join_views, mean_scores
 
 
 class CAM(Method):
@@ -65,8 +65,7 @@ class GradCAM(GradientMethod):
 class GradCAMPlusPlus(GradientMethod):
     """Grad-CAM++ (Chattopadhay et al., WACV 2018), for the score exp(y_c).
 
-    With it the second and third derivatives are powers of the first one (their Eq. 19), and
-    alpha_ki = g_ki^2 / (2 g_ki^2 + sum_i f_ki * g_ki^3), weight_k = sum_i alpha_ki ReLU(g_ki). The common factor exp(y_c)
+    With it the second and third derivatives are powers of the first one (their Eq. 19), and alpha_ki = g_ki^2 / (2 g_ki^2 + sum_i f_ki * g_ki^3), weight_k = sum_i alpha_ki ReLU(g_ki). The common factor exp(y_c)
     of the weights is left out: it differs between flips and scales and would let one of them outweigh the others.
     """
 
@@ -91,12 +90,11 @@ class LayerCAM(GradientMethod):
     summary = "each position weighted by its own positive gradient; finer layers possible"
 
     def weighted_features(self, features: Tensor, gradient: Tensor) -> Tensor:
-        """H w sum_k ReLU(g_ki) f_ki: the gradient of a mean falls with the number of positions, its product does not."""
+        """Sum_k ReLU(g_ki) f_ki, times the number of positions, with which the gradient of a mean falls."""
         positions = gradient.shape[2] * gradient.shape[3]
         return (gradient.relu() * features).sum(dim=1) * positions
 
 
 def unclimbed(response: Response, maps: Tensor, shape: torch.Size) -> ScaleMaps:
     """The result of a method without steps: flips joined, scores averaged over the views."""
-    scores = response.scores.detach().unflatten(0, shape).mean(dim=1)
-    return ScaleMaps(join_views(maps, shape).detach(), scores[None])
+    return ScaleMaps(join_views(maps, shape).detach(), mean_scores(response, shape)[None])

@@ -34,9 +34,12 @@ MIN_SIDE = 32
 class Classifier(Network, Protocol):
     """What a method needs of a classifier besides its responses; `advcam.Classifier` is the implementation."""
 
-    class_names: tuple[str, ...]
     fixed_size: tuple[int, int] | None
     size_multiple: int
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of its outputs."""
 
     @property
     def device(self) -> torch.device:
@@ -170,8 +173,8 @@ class Method(ABC):
             raise SettingError(f"each scale once; got {list(chosen)}")
         if fixed is not None and chosen != (1.0,):
             raise SettingError(
-                f"this network takes {fixed[0]} x {fixed[1]} pixels only, so scales must be 1; got {list(chosen)} (a timm "
-                "vision transformer loaded by name, or with dynamic_img_size=True, takes any size)"
+                f"this network takes {fixed[0]} x {fixed[1]} pixels only, so scales must be 1; got {list(chosen)} "
+                "(a timm vision transformer loaded by name, or with dynamic_img_size=True, takes any size)"
             )
         return chosen
 
@@ -257,12 +260,15 @@ def _batches(
             yield bucket[start : start + batch_size]
 
 
+def _is_rgb_or_grey(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+
+
 def _as_image(picture: Picture) -> Image.Image:
     if isinstance(picture, Image.Image):
         return picture.convert("RGB")
-    if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim in (2, 3):
-        if picture.ndim == 2 or picture.shape[2] == 3:
-            return Image.fromarray(picture).convert("RGB")
+    if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and _is_rgb_or_grey(picture.shape):
+        return Image.fromarray(picture).convert("RGB")
     shape = getattr(picture, "shape", None)
     kind = type(picture).__name__ + (f" of {getattr(picture, 'dtype', '')} {tuple(shape)}" if shape is not None else "")
     raise PictureError(f"a picture is a PIL image or a uint8 array (H, W, 3) or (H, W); got {kind}")

@@ -16,7 +16,7 @@ def list_methods() -> list[str]:
     return list(METHODS)
 
 
-def create_method(name: str, classifier: Classifier, **settings: Any) -> Method:
+def create_method(name: str, classifier: Classifier, **settings: Any) -> Method:  # noqa: ANN401, each method's own
     """A method by its name, which may be written in any case and with `-` or `_`.
 
     Args:

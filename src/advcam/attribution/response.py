@@ -222,8 +222,13 @@ class ScaleMaps:
 
 def join_views(maps: Tensor, shape: torch.Size) -> Tensor:
     """Sum the maps of the views of each triple, the mirrored one mirrored back: (N * V, h, w) to (N, h, w)."""
-    views = maps.unflatten(0, shape)
+    views = maps.reshape(*shape, *maps.shape[1:])
     return views[:, 0] + views[:, 1].flip(-1) if shape[1] == 2 else views[:, 0]
+
+
+def mean_scores(response: Response, shape: torch.Size) -> Tensor:
+    """Scores of each triple, mean over its views, detached: (N * V, K) to (N, K)."""
+    return response.scores.detach().reshape(*shape, -1).mean(dim=1)
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

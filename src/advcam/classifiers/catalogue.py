@@ -67,10 +67,10 @@ def load_classifier(
     """A classifier by name.
 
     Args:
-        name: "lite0" (default), "lite1" or "lite2", which bring their ImageNet weights; any timm model ("resnet50"); or
-            "torchvision/<name>".
-        weights: A safetensors file, or a PyTorch file of tensors only; the word "random" for an untrained network (tests).
-            None takes the embedded weights.
+        name: "lite0" (default), "lite1" or "lite2", which bring their ImageNet weights; any timm model ("resnet50");
+            or "torchvision/<name>".
+        weights: A safetensors file, or a PyTorch file of tensors only; the word "random" for an untrained network
+            (tests). None takes the embedded weights.
         class_names: A text file with one name a line; None takes the ImageNet names where there are 1,000 classes.
         num_classes: Outputs of the network; None takes the number of class names, or 1,000.
         output_stride: 8 or 16 for finer maps, where the backbone can be dilated (timm).
@@ -78,8 +78,8 @@ def load_classifier(
         device: "cpu", "cuda", "cuda:1", "mps" ...
 
     Raises:
-        ModelError: An unknown name (near ones are suggested), an output stride that the backbone does not take, a device
-            that is not there.
+        ModelError: An unknown name (near ones are suggested), an output stride that the backbone does not take, a
+            device that is not there.
         WeightsError: No weights, or a file that does not fit.
         LabelError: A file of class names that is unreadable or has another count.
     """
@@ -155,8 +155,8 @@ def _create(timm_name: str, options: dict[str, Any]) -> nn.Module:
     except (TypeError, AssertionError, ValueError, NotImplementedError) as error:
         if "output_stride" in options:
             raise ModelError(
-                f"{timm_name} cannot be built with output_stride={options['output_stride']}; leave it out, or use 8, 16 or "
-                "32 with a convolutional backbone such as resnet50"
+                f"{timm_name} cannot be built with output_stride={options['output_stride']}; leave it out, or use 8, "
+                "16 or 32 with a convolutional backbone such as resnet50"
             ) from error
         raise ModelError(f"timm cannot build {timm_name}: {error}") from error
     return module

@@ -87,9 +87,12 @@ class Classifier:
         """Adapt any image classifier; it is run once on a random picture to find its head and features.
 
         Args:
-            module: Takes (N, 3, H, W), returns class scores (N, K) before softmax or sigmoid, or class maps (N, K, h, w).
-            class_names: Names of the K outputs; None takes the ImageNet names for K = 1000, else "class 0", "class 1" ...
-            feature_layer: Name of the module whose output the map is made of, as in `module.named_modules()`; None finds it.
+            module: Takes (N, 3, H, W), returns class scores (N, K) before softmax or sigmoid, or class maps
+                (N, K, h, w).
+            class_names: Names of the K outputs; None takes the ImageNet names for K = 1000, else "class 0",
+                "class 1" ...
+            feature_layer: Name of the module whose output the map is made of, as in `module.named_modules()`; None
+                finds it.
             prefix_tokens: Number of class and register tokens of a transformer; None reads it from the model.
             responder: For a network with class maps of its own: a function of (module, inputs) to a `Response`.
             mean: Of the inputs; None takes the model's own (timm) or ImageNet's.
@@ -221,7 +224,7 @@ class Classifier:
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no parameter gradients while it lasts; every module's and parameter's former state afterwards."""
+    """Evaluation mode and no parameter gradients while it lasts; the former state of each afterwards."""
     training = [(layer, layer.training) for layer in module.modules()]
     trainable = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
     try:

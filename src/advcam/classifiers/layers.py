@@ -8,7 +8,7 @@ by an error.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +21,10 @@ Layout = Literal["NCHW", "NHWC", "tokens"]
 
 @contextmanager
 def captured(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """While it lasts, each call of `layer` appends its output: in the graph of what follows, safe from in-place changes."""
+    """While it lasts, each call of `layer` appends its output, in the graph and safe from in-place changes."""
     outputs: list[Tensor] = []
 
-    def keep(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
+    def keep(_module: nn.Module, _args: object, output: Tensor) -> Tensor:
         # Without a gradient to the picture (no climb), the graph begins here: a backward pass stops at this layer.
         tensor = output if output.requires_grad else output.detach().requires_grad_()
         outputs.append(tensor)
@@ -88,15 +88,13 @@ class LayerResponder:
         if self.head is None:
             return GradientResponse(scores, outputs[-1], to_grid)
         head = module.get_submodule(self.head)
-        weight, bias = head.weight, head.bias
-        assert isinstance(weight, Tensor)  # noqa: S101, for the type checker: the probe chose a linear layer
-        bias = bias if isinstance(bias, Tensor) else None
+        assert isinstance(head, nn.Linear | nn.Conv2d)  # noqa: S101, for the type checker: the probe chose it so
         return LinearResponse(
             scores if scores.ndim == 2 else scores.mean(dim=(2, 3)),
             outputs[-1],
             to_grid,
-            weight.flatten(1),
-            bias,
+            head.weight.flatten(1),
+            head.bias,
             self.rectified,
         )
 
@@ -123,10 +121,10 @@ def as_grid(tensor: Tensor, layout: Layout, grid: tuple[int, int], prefix_tokens
     tokens = tensor[:, prefix_tokens:]
     if tokens.shape[1] != grid[0] * grid[1]:
         raise ModelError(
-            f"{tensor.shape[1]} tokens minus {prefix_tokens} prefix tokens do not fill a grid of {grid[0]} x {grid[1]}; "
-            "pass prefix_tokens (and patch) to Classifier.from_module, or choose another feature_layer"
+            f"{tensor.shape[1]} tokens minus {prefix_tokens} prefix tokens do not fill a grid of {grid[0]} x "
+            f"{grid[1]}; pass prefix_tokens (and patch) to Classifier.from_module, or choose another feature_layer"
         )
-    return tokens.transpose(1, 2).unflatten(2, grid)
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, *grid)
 
 
 def all_finite(module: nn.Module) -> str | None:

@@ -4,8 +4,9 @@ import difflib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from timm.data import ImageNetInfo
+from timm.data.imagenet_info import ImageNetInfo
 
 from advcam.errors import LabelError
 
@@ -57,7 +58,7 @@ class ClassIndex:
 @cache
 def imagenet_classes() -> ClassIndex:
     """The 1,000 ImageNet classes: found by first name, any synonym, or WordNet id (`n02123045`)."""
-    info = ImageNetInfo()
+    info: Any = ImageNetInfo()
     wordnet_ids = info.label_names()
     synonyms = [info.index_to_description(index).split(", ") for index in range(len(wordnet_ids))]
     first = [words[0] for words in synonyms]

@@ -8,7 +8,6 @@ the feature layer is the last one that is spatial, not pooled, and whose positio
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,8 +61,8 @@ def probe(module: nn.Module, size: tuple[int, int], like: Tensor) -> Probe:
     inputs = noise.to(like)
     notes: list[Note] = []
 
-    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(layer: nn.Module, args: Any, output: Any) -> None:
+    def note(name: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
+        def hook(layer: nn.Module, args: tuple[object, ...], output: object) -> None:
             if isinstance(output, Tensor):
                 first = args[0].detach().clone() if args and isinstance(args[0], Tensor) else None
                 notes.append(Note(name, layer, first, output.detach().clone()))
@@ -238,10 +237,10 @@ def _nothing_found(seen: Probe, feature_layer: str | None) -> str:
         shapes = [tuple(note.output.shape) for note in seen.notes if note.name == feature_layer]
         got = f"gives {shapes[-1]}" if shapes else "gives no tensor"
         return (
-            f"the layer {feature_layer!r} {got} for a picture of {tuple(seen.inputs.shape)}, which is no grid of features "
-            "(N, F, h, w), (N, h, w, F) or (N, tokens, F) of a model that states its patch size"
+            f"the layer {feature_layer!r} {got} for a picture of {tuple(seen.inputs.shape)}, which is no grid of "
+            "features (N, F, h, w), (N, h, w, F) or (N, tokens, F) of a model that states its patch size"
         )
     return (
-        "no layer with a grid of features was found; name one with feature_layer=..., or give the network's own class maps "
-        "with responder=..."
+        "no layer with a grid of features was found; name one with feature_layer=..., or give the network's own class "
+        "maps with responder=..."
     )

@@ -61,7 +61,8 @@ def load_weights(module: nn.Module, path: str | PathLike[str]) -> None:
         name = shaped[0]
         raise WeightsError(
             f"{path} does not fit: {name} is {tuple(tensors[name].shape)}, the network's {tuple(own[name].shape)}"
-            f"{' (and ' + str(len(shaped) - 1) + ' more)' if len(shaped) > 1 else ''}; set the number of classes or the network"
+            f"{' (and ' + str(len(shaped) - 1) + ' more)' if len(shaped) > 1 else ''}; "
+            "set the number of classes or the network"
         )
     module.load_state_dict(tensors)
 
@@ -94,8 +95,8 @@ def _read_torch(path: Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         if "Weights only" in str(error) or "weights_only" in str(error):
             raise WeightsError(
-                f"{path} holds Python objects, which could run code when loaded, and is refused; save the tensors alone: "
-                "safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
+                f"{path} holds Python objects, which could run code when loaded, and is refused; save the tensors "
+                "alone: safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
             ) from error
         raise WeightsError(f"{path} is no PyTorch weights file or is damaged") from error
     except (RuntimeError, EOFError, ValueError, OSError, KeyError, zipfile.BadZipFile) as error:

@@ -48,8 +48,12 @@ def _fail(message: str) -> int:
     return FAILED
 
 
+#: Print the result on standard output as JSON.
+Json = Annotated[bool, Parameter("--json")]
+
+
 @app.command
-def demo(*, out: Path = Path("advcam-demo"), quiet: bool = False, json_: Annotated[bool, Parameter("--json")] = False) -> int:
+def demo(*, out: Path = Path("advcam-demo"), quiet: bool = False, json_: Json = False) -> int:
     """The whole idea on three photographs, in about a minute on a CPU: maps, masks, boxes and report.html.
 
     Args:
@@ -95,13 +99,13 @@ def localize(
     overlays: bool = True,
     report_pictures: int = 24,
     quiet: bool = False,
-    json_: Annotated[bool, Parameter("--json")] = False,
+    json_: Json = False,
 ) -> int:
     """Maps, masks, boxes, overlays and a report of your pictures. The same command goes on where it stopped.
 
     Args:
         inputs: Pictures, folders (searched through), or patterns in quotes.
-        labels: A CSV (image,labels; several labels separated by ;), "folders" (name of the picture's folder) or "predicted".
+        labels: A CSV (image,labels; several separated by ;), "folders" (name of the picture's folder) or "predicted".
         out: Folder of the run.
         method: See `advcam methods`.
         variant: Of AdvCAM: "paper" or "published" (the authors' code to the letter).
@@ -133,7 +137,9 @@ def localize(
     from advcam.pipeline.config import localize_settings
 
     if not inputs:
-        raise advcam.SettingError("which pictures? give files, folders or patterns: advcam localize PHOTOS --labels ... --out ...")
+        raise advcam.SettingError(
+            "which pictures? advcam localize PHOTOS --labels labels.csv --out run (files, folders, patterns)"
+        )
     given = {
         "method": method,
         "variant": variant,
@@ -185,7 +191,7 @@ def _localize(settings: "LocalizeSettings", quiet: bool, as_json: bool) -> int:
 
 
 @app.command
-def models(*, search: str | None = None, json_: Annotated[bool, Parameter("--json")] = False) -> int:
+def models(*, search: str | None = None, json_: Json = False) -> int:
     """Classifiers by name: those that bring their weights, and with --search those that take a file of yours.
 
     Args:
@@ -201,12 +207,13 @@ def models(*, search: str | None = None, json_: Annotated[bool, Parameter("--jso
         _print("\n".join(names) if names else f"no network has {search!r} in its name")
     else:
         rows = [f"{name:8}{entry.summary}" for name, entry in EMBEDDED.items()]
-        _print("\n".join([*rows, f"and {len(list_models()) - len(rows)} networks with --weights FILE: advcam models --search resnet"]))
+        others = len(list_models()) - len(rows)
+        _print("\n".join([*rows, f"and {others} networks with --weights FILE: advcam models --search resnet"]))
     return OK
 
 
 @app.command
-def methods(*, json_: Annotated[bool, Parameter("--json")] = False) -> int:
+def methods(*, json_: Json = False) -> int:
     """Attribution methods by name.
 
     Args:
@@ -220,7 +227,7 @@ def methods(*, json_: Annotated[bool, Parameter("--json")] = False) -> int:
 
 
 @app.command
-def doctor(*, json_: Annotated[bool, Parameter("--json")] = False) -> int:
+def doctor(*, json_: Json = False) -> int:
     """Versions, devices, memory, what is missing and how to get it. Exit code 1 if something is wrong.
 
     Args:
@@ -235,7 +242,7 @@ def doctor(*, json_: Annotated[bool, Parameter("--json")] = False) -> int:
         _print(json.dumps([asdict(finding) for finding in findings]))
     else:
         for finding in findings:
-            remedy = f"  ->  {finding.remedy}" if finding.remedy and (not finding.fine or "optional" in finding.state) else ""
+            remedy = f"  ->  {finding.remedy}" if finding.remedy else ""
             _print(f"{'ok ' if finding.fine else '!! '}{finding.what:26}{finding.state}{remedy}")
     return OK if all(finding.fine for finding in findings) else SKIPPED
 

@@ -11,12 +11,22 @@ import torch
 from advcam.classifiers.catalogue import EMBEDDED, embedded_file, load_classifier
 from advcam.errors import AdvcamError, one_line
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "opencv-python-headless", "pyarrow", "safetensors", "scikit-image")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pillow",
+    "opencv-python-headless",
+    "pyarrow",
+    "safetensors",
+    "scikit-image",
+)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the examination: what, its state, and whether that is fine; `remedy` says what to do if not."""
+    """One line of the examination: what, its state, whether that is fine, and what to do about it."""
 
     what: str
     state: str
@@ -55,12 +65,17 @@ def _memory() -> Finding:
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return Finding("memory", "unknown on this system")
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return Finding("memory", f"{total:.0f} GiB", total >= 4, "close other programs, or use --max-side 384 --batch-size 1")
+    if total < 4:
+        return Finding(
+            "memory", f"{total:.1f} GiB", False, "close other programs, or use --max-side 384 --batch-size 1"
+        )
+    return Finding("memory", f"{total:.0f} GiB")
 
 
 def _disk() -> Finding:
     free = shutil.disk_usage(".").free / 2**30
-    return Finding("disk here", f"{free:.0f} GiB free", free >= 1, "free some space or choose another --out")
+    remedy = "" if free >= 1 else "free some space or choose another --out"
+    return Finding("disk here", f"{free:.0f} GiB free", not remedy, remedy)
 
 
 def _weights() -> list[Finding]:
@@ -70,7 +85,8 @@ def _weights() -> list[Finding]:
             found.append(Finding(f"weights of {name}", f"{embedded_file(name).stat().st_size / 1e6:.0f} MB"))
         except (AdvcamError, OSError) as error:
             optional = entry.extra is not None
-            found.append(Finding(f"weights of {name}", f"not installed{' (optional)' if optional else ''}", optional, one_line(error)))
+            state = "not installed (optional)" if optional else "not installed"
+            found.append(Finding(f"weights of {name}", state, optional, one_line(error)))
     return found
 
 

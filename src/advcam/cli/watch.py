@@ -58,8 +58,8 @@ class Watch(Quiet):
         """The cost in words, then the bar."""
         done = f", {plan.already_done} of them already done" if plan.already_done else ""
         self.console.print(
-            f"{plan.method} with {plan.model}: {plan.pictures} pictures{done}; {plan.cost.triples} maps (picture x class x scale), "
-            f"about {plan.cost.passes:,.0f} network passes of a working picture",
+            f"{plan.method} with {plan.model}: {plan.pictures} pictures{done}; "
+            f"{plan.cost.triples} maps (picture x class x scale), about {plan.cost.passes:,.0f} network passes of a working picture",
             highlight=False,
             soft_wrap=True,
         )
@@ -89,4 +89,8 @@ def say_summary(console: Console, summary: Summary, folder: Path) -> None:
     if summary.interrupted:
         console.print("everything so far is valid; the same command goes on where it stopped")
     console.print(f"look at   {escape(str(folder / 'report.html'))}", highlight=False, soft_wrap=True)
-    console.print(f"masks in  {escape(str(folder / 'masks'))}, boxes in boxes.json, maps in maps/", highlight=False, soft_wrap=True)
+    console.print(
+        f"masks in  {escape(str(folder / 'masks'))}, boxes in boxes.json, maps in maps/",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -55,9 +55,7 @@ def read_label_table(path: Path) -> dict[str, Labels]:
     try:
         header = [column.strip() for column in next(reader, [])]
         if not {"image", "labels"} <= set(header):
-            raise LabelError(
-                f"{path} needs the columns image,labels in its first line; it has {','.join(header)}"
-            )
+            raise LabelError(f"{path} needs the columns image,labels in its first line; it has {','.join(header)}")
         table: dict[str, Labels] = {}
         for row in reader:
             if row:

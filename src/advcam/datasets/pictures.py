@@ -65,8 +65,7 @@ def read_picture(path: Path) -> Image.Image:
             return _to_rgb(picture)
         except Exception as error:  # decoders raise nearly every type on damaged data
             raise PictureError(
-                f"{path} cannot be decoded ({one_line(error)}): it is truncated or damaged; replace or "
-                "remove it"
+                f"{path} cannot be decoded ({one_line(error)}): it is truncated or damaged; replace or remove it"
             ) from error
 
 
@@ -144,9 +143,7 @@ def _read_header(path: Path, file: BinaryIO) -> Image.Image:
             f"{file.read(12)!r}; replace it or convert it to JPEG or PNG"
         ) from error
     except Exception as error:  # parsers raise nearly every type on damaged headers
-        raise PictureError(
-            f"{path} has a damaged header ({one_line(error)}); replace or remove it"
-        ) from error
+        raise PictureError(f"{path} has a damaged header ({one_line(error)}); replace or remove it") from error
 
 
 def _too_large(path: Path) -> PictureError:
@@ -158,8 +155,7 @@ def _check_size(path: Path, width: int, height: int) -> None:
         raise _too_large(path)
     if min(width, height) < MIN_SIDE:
         raise PictureError(
-            f"{path} is {width} x {height} pixels; a picture needs at least {MIN_SIDE} on each side; "
-            "leave it out"
+            f"{path} is {width} x {height} pixels; a picture needs at least {MIN_SIDE} on each side; leave it out"
         )
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise PictureError(
@@ -207,8 +203,7 @@ def _expand(item: str | Path) -> list[Path]:
         raise _missing(path)
     except OSError as error:
         raise PictureError(
-            f"{error.filename or path} cannot be searched ({error.strerror}); check the path and its "
-            "permissions"
+            f"{error.filename or path} cannot be searched ({error.strerror}); check the path and its permissions"
         ) from error
 
 

@@ -46,9 +46,7 @@ class MethodSettings(Settings):
 
     def chosen(self) -> dict[str, Any]:
         """The arguments for `create_method`: what was set."""
-        return {
-            name: value for name, value in self if name != "method" and value is not None and value is not True
-        }
+        return {name: value for name, value in self if name != "method" and value is not None and value is not True}
 
 
 class OutputSettings(Settings):

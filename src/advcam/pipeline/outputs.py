@@ -90,4 +90,3 @@ class Outputs:
 
     def _overlay(self, sample_id: str) -> Path:
         return self.run.overlays_folder / f"{self.names[sample_id]}.jpg"
-

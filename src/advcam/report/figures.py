@@ -33,9 +33,7 @@ def data_uri(picture: Image.Image, quality: int = 78) -> str:
 
 def heat_overlay(picture: Image.Image, attribution_map: FloatArray) -> Image.Image:
     """The picture under the colours of a map (h, w) of values in [0, 1]: blue 0, red 1."""
-    resized = np.asarray(
-        cv2.resize(attribution_map, picture.size, interpolation=cv2.INTER_LINEAR), np.float32
-    )
+    resized = np.asarray(cv2.resize(attribution_map, picture.size, interpolation=cv2.INTER_LINEAR), np.float32)
     return Image.fromarray(blend(np.asarray(picture), heat(resized), 0.5))
 
 

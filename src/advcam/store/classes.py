@@ -73,6 +73,4 @@ class ClassNumbers:
             entries = json.loads(self.path.read_text(encoding="utf-8"))
             return {int(e["class_id"]): int(e["number"]) for e in entries if "class_id" in e}
         except (ValueError, TypeError, KeyError, OSError) as error:
-            raise RunError(
-                f"{self.path} is damaged; delete the run's folder and run the same command again"
-            ) from error
+            raise RunError(f"{self.path} is damaged; delete the run's folder and run the same command again") from error

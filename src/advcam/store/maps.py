@@ -193,9 +193,7 @@ class MapStore:
         if self._shard_of is None:
             self._shard_of = self._locate()
         if sample_id not in self._shard_of:
-            raise RunError(
-                f"{self.folder} holds no maps of {sample_id}; run the command that makes them first"
-            )
+            raise RunError(f"{self.folder} holds no maps of {sample_id}; run the command that makes them first")
         with _reading(self._shard_of[sample_id]) as file:
             for group in range(file.num_row_groups):
                 ids = file.read_row_group(group, columns=["sample_id"])["sample_id"].to_pylist()
@@ -209,9 +207,7 @@ class MapStore:
         located: dict[str, Path] = {}
         for shard in self._shards():
             with _reading(shard) as file:
-                located.update(
-                    dict.fromkeys(file.read(columns=["sample_id"])["sample_id"].to_pylist(), shard)
-                )
+                located.update(dict.fromkeys(file.read(columns=["sample_id"])["sample_id"].to_pylist(), shard))
         return located
 
     def _shards(self) -> list[Path]:
@@ -222,8 +218,7 @@ class MapStore:
             return []
         except OSError as error:
             raise RunError(
-                f"{self.folder} cannot be listed ({error.strerror}); change its permissions or choose "
-                "another --out"
+                f"{self.folder} cannot be listed ({error.strerror}); change its permissions or choose another --out"
             ) from error
         return sorted((path for path in files if _SHARD_NAME.fullmatch(path.name)), key=_number)
 
@@ -250,9 +245,7 @@ def _reading(shard: Path) -> Iterator[Any]:
                 f"{shard} cannot be read ({error.strerror}); change its permissions or mend the disk, then "
                 "run the same command again"
             ) from error
-        raise RunError(
-            f"{shard} is damaged ({one_line(error)}); delete it and run the same command again"
-        ) from error
+        raise RunError(f"{shard} is damaged ({one_line(error)}); delete it and run the same command again") from error
 
 
 def _encode(row: StoredMaps) -> dict[str, Any]:

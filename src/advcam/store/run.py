@@ -68,9 +68,7 @@ class RunDirectory:
         except BaseException as error:
             run.close()
             if isinstance(error, OSError):
-                raise RunError(
-                    f"cannot write a run to {folder} ({error.strerror}); choose another --out"
-                ) from error
+                raise RunError(f"cannot write a run to {folder} ({error.strerror}); choose another --out") from error
             raise
         return run
 
@@ -132,9 +130,7 @@ class RunDirectory:
     def _take_lock(self) -> None:
         self._lock = (self.folder / _LOCK).open("ab")
         if not try_lock(self._lock):
-            raise RunError(
-                f"another process is writing to {self.folder}; wait for it or choose another --out"
-            )
+            raise RunError(f"another process is writing to {self.folder}; wait for it or choose another --out")
         remove_leftovers(self.folder)
 
     def _join(self, stored: dict[str, JSON] | None) -> None:
@@ -232,10 +228,7 @@ def _differences(stored: JSON, current: JSON) -> str:
     """The first settings that differ: `method was "cam", is now "advcam"`."""
     old, new = _flatten(stored), _flatten(current)
     keys = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
-    named = [
-        f"{key} was {_shorten(old.get(key))}, is now {_shorten(new.get(key))}"
-        for key in keys[:_NAMED_IN_ERROR]
-    ]
+    named = [f"{key} was {_shorten(old.get(key))}, is now {_shorten(new.get(key))}" for key in keys[:_NAMED_IN_ERROR]]
     return "; ".join(named) + (f"; and {len(keys) - len(named)} more" if len(keys) > len(named) else "")
 
 
