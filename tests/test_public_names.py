@@ -26,7 +26,7 @@ def test_every_public_name_exists_and_is_documented():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="^module 'advcam' has no attribute 'AdvCAMM'$"):
+    with pytest.raises(AttributeError, match=r"^module 'advcam' has no attribute 'AdvCAMM'$"):
         advcam.AdvCAMM  # noqa: B018
 
 

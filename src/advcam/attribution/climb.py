@@ -15,6 +15,7 @@ batch gives what its triples give alone. Deviations of the published code are sw
 number them.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -72,11 +73,11 @@ class ClimbSettings:
     def __post_init__(self) -> None:
         _require(self.iterations >= 1, "iterations (T) is at least 1; for no climb use CAM", self.iterations)
         _require(
-            self.step_size > 0,
-            "step_size (xi) is positive; a negative one would be an attack",
+            0 < self.step_size < math.inf,
+            "step_size (xi) is positive and finite; a negative one would be an attack",
             self.step_size,
         )
-        _require(self.penalty >= 0, "penalty (lambda) is not negative", self.penalty)
+        _require(0 <= self.penalty < math.inf, "penalty (lambda) is finite and not negative", self.penalty)
         _require(0 <= self.mask_threshold <= 1, "mask_threshold (tau) lies in [0, 1]", self.mask_threshold)
         _choice("step_norm", self.step_norm, ("max", "rms", "raw"))
         _choice("penalty_reduction", self.penalty_reduction, ("mean", "sum"))
@@ -174,7 +175,7 @@ def _joint_maps(
     if settings.normaliser == "grad_cam":
         factor = _grad_cam_factor(response, rows, shape)[:, None, None]
     cam = join_views(factor * watched.relu(), shape)
-    return cam, cam if accumulated is watched else join_views(factor * accumulated.relu(), shape)
+    return cam, cam if accumulated is None else join_views(factor * accumulated.relu(), shape)
 
 
 def _grad_cam_factor(response: Response, rows: Tensor, shape: torch.Size) -> Tensor:
@@ -185,10 +186,10 @@ def _grad_cam_factor(response: Response, rows: Tensor, shape: torch.Size) -> Ten
             'has none: use variant="paper"'
         )
     index = torch.arange(len(rows), device=rows.device)
-    positive = (response.score_maps().detach()[index, rows] > 0).sum(dim=(1, 2)).view(shape)
+    positive = (response.score_maps().detach()[index, rows] > 0).sum(dim=(1, 2)).view(shape).to(response.scores.dtype)
     pair = positive.sum(dim=1, keepdim=True).clamp(min=1)
     weights = response.positive_weights[rows].view(shape).clamp(min=1)
-    return (positive / (weights * pair)).flatten().to(response.scores.dtype)
+    return (positive / (weights * pair)).flatten()
 
 
 def _score_term(response: Response, classes: Tensor, shape: torch.Size, settings: ClimbSettings) -> Tensor:

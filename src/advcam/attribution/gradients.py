@@ -27,8 +27,10 @@ class CAM(Method):
     def scale_maps(self, views: Tensor, classes: Tensor, scale: float, record: Record) -> ScaleMaps:
         """See `Method.scale_maps`: one forward pass."""
         response = self.classifier.respond(views.flatten(0, 1))
-        maps = response.accumulated_map(classes.repeat_interleave(views.shape[1])).relu()
-        return unclimbed(response, maps, views.shape[:2])
+        rows = classes.repeat_interleave(views.shape[1])
+        accumulated = response.accumulated_map(rows)
+        maps = response.class_map(rows) if accumulated is None else accumulated
+        return unclimbed(response, maps.relu(), views.shape[:2])
 
 
 class GradientMethod(Method):
@@ -65,8 +67,10 @@ class GradCAM(GradientMethod):
 class GradCAMPlusPlus(GradientMethod):
     """Grad-CAM++ (Chattopadhay et al., WACV 2018), for the score exp(y_c).
 
-    With it the second and third derivatives are powers of the first one (their Eq. 19), and alpha_ki = g_ki^2 / (2 g_ki^2 + sum_i f_ki * g_ki^3), weight_k = sum_i alpha_ki ReLU(g_ki). The common factor exp(y_c)
-    of the weights is left out: it differs between flips and scales and would let one of them outweigh the others.
+    With it the second and third derivatives are powers of the first one (their Eq. 19), and
+    alpha_ki = g_ki^2 / (2 g_ki^2 + sum_i f_ki * g_ki^3), weight_k = sum_i alpha_ki ReLU(g_ki). The common factor
+    exp(y_c) of the weights is left out: it differs between flips and scales and would let one of them outweigh the
+    others.
     """
 
     name = "gradcam++"

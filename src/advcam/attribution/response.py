@@ -42,9 +42,9 @@ class Response(ABC):
     def class_map(self, classes: Tensor) -> Tensor:
         """Signed class map of class classes[b] in row b, (B, h, w), without bias: watched by the regulariser."""
 
-    def accumulated_map(self, classes: Tensor) -> Tensor:
-        """The map that is added up along the climb, (B, h', w'); the class map unless a network differs."""
-        return self.class_map(classes)
+    def accumulated_map(self, classes: Tensor) -> Tensor | None:
+        """The map that is added up along the climb, (B, h', w'), signed; None where it is the class map."""
+        return None
 
     def score_maps(self) -> Tensor:
         """Maps of all classes WITH bias, (B, K, h, w), whose mean is the score (needed by the ReLU-GAP score).
@@ -175,15 +175,17 @@ class DenseResponse(Response):
         maps = _at_least_float32(maps)
         super().__init__(maps.mean(dim=(2, 3)) if scores is None else scores, competing)
         self.maps = maps
-        self.accumulated = maps if accumulated is None else _at_least_float32(accumulated)
+        self.accumulated = None if accumulated is None else _at_least_float32(accumulated)
         self.positive_weights = positive_weights
 
     def class_map(self, classes: Tensor) -> Tensor:
         """The network's map of each row's class, (B, h, w)."""
         return self.maps[torch.arange(len(classes), device=classes.device), classes]
 
-    def accumulated_map(self, classes: Tensor) -> Tensor:
+    def accumulated_map(self, classes: Tensor) -> Tensor | None:
         """The network's final map of each row's class, (B, h', w')."""
+        if self.accumulated is None:
+            return None
         return self.accumulated[torch.arange(len(classes), device=classes.device), classes]
 
     def score_maps(self) -> Tensor:

@@ -58,8 +58,8 @@ class Watch(Quiet):
         """The cost in words, then the bar."""
         done = f", {plan.already_done} of them already done" if plan.already_done else ""
         self.console.print(
-            f"{plan.method} with {plan.model}: {plan.pictures} pictures{done}; "
-            f"{plan.cost.triples} maps (picture x class x scale), about {plan.cost.passes:,.0f} network passes of a working picture",
+            f"{plan.method} with {plan.model}: {plan.pictures} pictures{done}; {plan.cost.triples} maps "
+            f"(picture x class x scale), about {plan.cost.passes:,.0f} network passes of a working picture",
             highlight=False,
             soft_wrap=True,
         )
