@@ -2,7 +2,8 @@
 
     advcam demo --out advcam-demo && python benchmarks/demo_picture.py advcam-demo --out docs/images/demo.png
 
-Columns: photograph with box, class activation map, AdvCAM, mask; one row a photograph (only those in the public domain). The last line printed is JSON.
+Columns: photograph with box, class activation map, AdvCAM, mask; one row a photograph, only those in the public domain.
+The last line printed is JSON.
 """
 
 import argparse

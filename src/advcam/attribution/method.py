@@ -97,7 +97,8 @@ class Method(ABC):
         self.scales = self._checked_scales(scales)
         self.flip = flip
         self.max_side = max_side
-        self.batch_size = batch_size or (4 if classifier.device.type == "cpu" else 16)
+        default_batch = 4 if classifier.device.type == "cpu" else 16
+        self.batch_size = default_batch if batch_size is None else batch_size
         if max_side and max_side < MIN_SIDE:
             raise SettingError(f"max_side is at least {MIN_SIDE} pixels, or 0 for no limit; got {max_side}")
         if self.batch_size < 1:

@@ -93,7 +93,7 @@ def _read_torch(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Weights only" in str(error) or "weights_only" in str(error):
+        if _is_pickle(path):
             raise WeightsError(
                 f"{path} holds Python objects, which could run code when loaded, and is refused; save the tensors "
                 "alone: safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
@@ -104,6 +104,12 @@ def _read_torch(path: Path) -> dict[str, Any]:
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path} holds a {type(state).__name__}; expected a state dict (names to tensors)")
     return dict(state)
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file begins as PyTorch's zip or as a pickle does."""
+    with path.open("rb") as file:
+        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def _some(verb: str, names: list[str]) -> str:
