@@ -20,6 +20,9 @@ from advcam.errors import PictureError, RunError, SettingError, one_line
 FloatArray = NDArray[np.float32]
 BoxContours = Literal["largest", "all"]
 
+#: Threshold of masks and boxes for AdvCAM with its default settings (docs/defaults.md); plain CAM wants about 0.25.
+DEFAULT_THRESHOLD = 0.4
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -114,7 +117,7 @@ class Attribution:
         resized = [cv2.resize(m, (width, height), interpolation=cv2.INTER_LINEAR) for m in self.maps]
         return np.stack(resized) if resized else np.zeros((0, height, width), dtype=np.float32)
 
-    def label_mask(self, threshold: float = 0.3) -> NDArray[np.int32]:
+    def label_mask(self, threshold: float = DEFAULT_THRESHOLD) -> NDArray[np.int32]:
         """One class a pixel, (H, W): 0 is background, class_id + 1 the class with the highest map there.
 
         The background competes as a constant map of value `threshold` and wins ties (protocols of IRN and
@@ -133,7 +136,7 @@ class Attribution:
         winner = np.array(self.class_ids, dtype=np.int32)[maps.argmax(axis=0)] + 1
         return np.where(maps.max(axis=0) > threshold, winner, 0).astype(np.int32)
 
-    def boxes(self, threshold: float = 0.3, contours: BoxContours = "largest") -> list[Box]:
+    def boxes(self, threshold: float = DEFAULT_THRESHOLD, contours: BoxContours = "largest") -> list[Box]:
         """Boxes around what lies above a threshold, per class, in pixels of the picture.
 
         Args:

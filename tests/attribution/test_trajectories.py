@@ -110,7 +110,7 @@ class Refining:
 
 def test_the_accumulated_map_may_differ_from_the_climbed_one() -> None:
     views = torch.rand((2, 2, 3, 6, 8), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    settings = ClimbSettings(step_size=0.1, penalty=0.0)
+    settings = ClimbSettings(step_size=0.1, penalty=0.0, other_classes="all")
     result = climb(Refining(), views, torch.tensor([1, 2]), settings, 3, "all")
     assert result.maps is not None
     assert result.inputs is not None
@@ -127,7 +127,12 @@ def test_the_accumulated_map_may_differ_from_the_climbed_one() -> None:
 def test_a_background_that_competes_would_be_pushed_down() -> None:
     views = torch.rand((1, 1, 3, 6, 8), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     result = climb(
-        Refining(competing=True), views, torch.tensor([1]), ClimbSettings(step_size=0.1, penalty=0.0), 1, "all"
+        Refining(competing=True),
+        views,
+        torch.tensor([1]),
+        ClimbSettings(step_size=0.1, penalty=0.0, other_classes="all"),
+        1,
+        "all",
     )
     assert result.inputs is not None
     step = (result.inputs[1] - result.inputs[0])[0]

@@ -134,6 +134,12 @@ def test_bad_settings_are_one_line(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_inside_the_picture_folder_does_not_eat_its_own_outputs(photographs: Path):
+    for _ in range(2):
+        assert localize(photographs, photographs / "run", *FAST) == 0
+    assert json.loads((photographs / "run" / "summary.json").read_text())["pictures"] == 2
+
+
 def test_bad_labels_are_one_line(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (photographs / "labels.csv").write_text("image,labels\nchelsea.png,Egyptian cta\n")
     assert localize(photographs, tmp_path / "run") == 2

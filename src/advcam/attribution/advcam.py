@@ -24,8 +24,8 @@ class AdvCAM(Method):
         step_size: xi. Default 0.05 (paper), 0.08 (published).
         penalty: lambda. Default 1 on the resolution-independent scale (paper), 7 on the code's scale (published).
         mask_threshold: tau. Default 0.5.
-        other_classes: "all", "none", "logsumexp", or the k strongest. Default "none" (paper) for classifiers with
-            softmax over many classes, "all" (published).
+        other_classes: "all", "none", "logsumexp", or the k strongest. Default "none" (paper), "all"
+            (published).
         step_norm: "max", "rms" or "raw". Default "max".
         scales: Default 0.5, 1, 2 (paper); 0.5, 1, 1.5, 2 (published).
         flip: Whether the mirrored picture is climbed along, as one problem with the picture.
@@ -64,7 +64,7 @@ class AdvCAM(Method):
         if max_side is None:
             max_side = 0 if published else 512
         super().__init__(classifier, scales=scales, flip=flip, max_side=max_side, batch_size=batch_size)
-        base = settings or (ClimbSettings.published() if published else default_settings(classifier))
+        base = settings or (ClimbSettings.published() if published else ClimbSettings.paper())
         self.settings = base.with_overrides(
             iterations=iterations,
             step_size=step_size,
@@ -89,11 +89,6 @@ class AdvCAM(Method):
     def epsilon(self) -> float:
         """Of the final division."""
         return self.settings.epsilon
-
-
-def default_settings(classifier: Classifier) -> ClimbSettings:
-    """Constants of `variant="paper"` that this package recommends for a classifier (docs/defaults.md)."""
-    return ClimbSettings(iterations=8, step_size=0.05, penalty=1.0, other_classes="none")
 
 
 def _is_published(variant: str) -> bool:

@@ -267,11 +267,17 @@ def _first_answer(module: nn.Module) -> tuple[Probe, tuple[int, int] | None]:
 
 
 def _stated_size(module: nn.Module) -> tuple[int, int]:
+    """(H, W) as the model, its configuration or its patch embedding states it; else what it was trained on, or 224."""
+    for owner in module.modules():
+        for holder in (owner, getattr(owner, "config", None)):
+            stated = getattr(holder, "image_size", None) or getattr(holder, "img_size", None)
+            if isinstance(stated, int):
+                return stated, stated
+            if isinstance(stated, tuple | list) and len(stated) == 2:
+                return int(stated[0]), int(stated[1])
     config = getattr(module, "pretrained_cfg", None) or {}
-    stated = getattr(module, "image_size", None) or getattr(module, "img_size", None) or config.get("input_size", 224)
-    if isinstance(stated, int):
-        return stated, stated
-    return int(stated[-2]), int(stated[-1])
+    height, width = config.get("input_size", (3, 224, 224))[-2:]
+    return int(height), int(width)
 
 
 def _last_line(error: Exception) -> str:

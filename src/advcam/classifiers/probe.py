@@ -99,7 +99,7 @@ def find_responder(
     head = _linear_head(seen)
     for candidate in candidates if head else ():
         assert head is not None and head.input is not None  # noqa: S101, PT018, for the type checker
-        linear = _as_linear(candidate, seen, head.name, head.input.flatten(1))
+        linear = _as_linear(candidate, seen, head.name, head.input)
         if linear is not None:
             return linear
     width = candidates[0].note.output.shape[-1] if candidates else 0
@@ -166,25 +166,23 @@ def _linear_head(seen: Probe) -> Note | None:
         pointwise = isinstance(note.module, nn.Conv2d) and note.module.kernel_size == (1, 1) and note.module.groups == 1
         if isinstance(note.module, nn.Linear) or pointwise:
             output = note.output.mean(dim=(2, 3)) if note.output.ndim == 4 else note.output
-            same = output.shape == scores.shape and torch.allclose(output, scores, rtol=1e-3, atol=1e-4)
-            return note if same and note.input is not None else None
+            return note if _same(output, scores) and note.input is not None else None
     return None
 
 
-def _as_linear(candidate: _Candidate, seen: Probe, head: str, pooled: Tensor) -> LayerResponder | None:
-    """The candidate as features of a GAP + linear head, or None if the head's input is not their mean."""
-    features = candidate.features(seen)
+def _as_linear(candidate: _Candidate, seen: Probe, head: str, taken: Tensor) -> LayerResponder | None:
+    """The candidate as features of a GAP + linear head, or None if what the head took in is not made of them so."""
+    features, found = candidate.features(seen), candidate.responder
+    pointwise = _same(taken, features)
     for rectified in (False, True):
         mean = (features.relu() if rectified else features).mean(dim=(2, 3))
-        spatial = pooled.shape[1] == features[0].numel() and torch.allclose(
-            pooled, features.flatten(1), rtol=1e-3, atol=1e-4
-        )
-        if spatial or (mean.shape == pooled.shape and torch.allclose(mean, pooled, rtol=1e-3, atol=1e-4)):
-            found = candidate.responder
-            return LayerResponder(
-                found.layer, found.layout, head, rectified and not spatial, found.prefix_tokens, found.patch
-            )
+        if pointwise or _same(taken.flatten(1), mean):
+            return LayerResponder(found.layer, found.layout, head, rectified, found.prefix_tokens, found.patch)
     return None
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
 def _may_serve(candidate: _Candidate, seen: Probe, width: int) -> bool:

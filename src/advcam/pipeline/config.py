@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from advcam.errors import SettingError
 from advcam.store.run import JSON
-from advcam.types import BoxContours
+from advcam.types import DEFAULT_THRESHOLD, BoxContours
 
 
 class Settings(BaseModel):
@@ -52,7 +52,7 @@ class MethodSettings(Settings):
 class OutputSettings(Settings):
     """What is made of the maps."""
 
-    threshold: float = Field(default=0.4, ge=0, le=1)
+    threshold: float = Field(default=DEFAULT_THRESHOLD, ge=0, le=1)
     boxes: BoxContours = "largest"
     overlays: bool = True
     report_pictures: int = Field(default=24, ge=0)

@@ -1,4 +1,6 @@
-"""The photographs of `advcam demo`: from scikit-image, free to use, with a label each."""
+"""The photographs of `advcam demo`, with a label each; all come installed with scikit-image.
+
+`chelsea` and `coffee` are CC0; `motorcycle` is from the Middlebury stereo data set 2014 (Scharstein et al., GCPR 2014)."""
 
 import csv
 import io

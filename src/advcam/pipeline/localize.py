@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -83,7 +84,7 @@ def localize(settings: LocalizeSettings, progress: Progress, command: str = "") 
     """
     classifier = load_classifier(settings.model.model, **settings.model.model_dump(exclude={"model"}))
     method = create_method(settings.method.method, classifier, **settings.method.chosen())
-    labelled = label_samples(find_pictures(settings.inputs), settings.labels)
+    labelled = label_samples(_outside(find_pictures(settings.inputs), settings.out), settings.labels)
     targets = _targets(labelled.samples, classifier)
     with RunDirectory.open(settings.out, settings.sections(classifier.fingerprint())) as run:
         names = output_names([sample.id for sample in labelled.samples])
@@ -98,6 +99,12 @@ def localize(settings: LocalizeSettings, progress: Progress, command: str = "") 
             job.finish(labelled.samples, summary, command)
         run.record_outputs()
     return summary
+
+
+def _outside(samples: Sequence[Sample], out: Path) -> list[Sample]:
+    """The pictures that do not lie in the run's own folder: its overlays and masks are no input of the next session."""
+    folder = out.resolve()
+    return [sample for sample in samples if folder not in sample.path.resolve().parents]
 
 
 def _targets(samples: Sequence[Sample], classifier: Classifier) -> dict[str, list[int] | None]:
