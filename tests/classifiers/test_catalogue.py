@@ -50,7 +50,7 @@ def test_lite0_knows_a_cat_and_a_cup(lite0: Classifier) -> None:
     cat = lite0.predict(Image.fromarray(skimage.data.chelsea()), top=3)
     assert cat[0].class_name == "Egyptian cat"
     assert cat[0].class_id == 285
-    assert 0.3 < cat[0].probability <= 1
+    assert 0.2 < cat[0].probability <= 1
     assert [p.probability for p in cat] == sorted((p.probability for p in cat), reverse=True)
     cup = lite0.predict(Image.fromarray(skimage.data.coffee()), top=1)
     assert cup[0].class_name == "espresso"
@@ -122,6 +122,16 @@ def test_a_name_wins_over_the_synonym_of_another_class_and_over_a_number() -> No
     assert index.find("0") == 2
     assert index.find(0) == 0
     assert index.find("1") == 1
+
+
+def test_case_matters_only_where_it_tells_names_apart() -> None:
+    index = ClassIndex(["a", "A", "Cat"])
+    assert [index.find(label) for label in ("a", "A", "cat", "CAT")] == [0, 1, 2, 2]
+    with pytest.raises(LabelError) as caught:
+        imagenet_classes().find("Cardigan")
+    assert str(caught.value) == (
+        "the label 'Cardigan' fits several classes: write 'Cardigan (n02113186)' or 'cardigan (n02963159)'"
+    )
 
 
 def test_class_names_from_a_file(tmp_path: Path) -> None:
@@ -259,9 +269,9 @@ def test_what_cannot_be_loaded(name: str, options: dict[str, object], error: typ
 
 
 def test_near_names_are_suggested() -> None:
-    with pytest.raises(ModelError, match="did you mean .*resnet50"):
+    with pytest.raises(ModelError, match=r"did you mean .*resnet50"):
         load_classifier("resnet5O")
-    with pytest.raises(ModelError, match="did you mean .*lite0"):
+    with pytest.raises(ModelError, match=r"did you mean .*lite0"):
         load_classifier("lite_0")
 
 

@@ -63,6 +63,14 @@ def test_prefixes_of_wrappers(tmp_path: Path, state: dict[str, Tensor], prefix: 
     assert filled_with(module, state)
 
 
+def test_a_network_whose_own_names_look_wrapped(tmp_path: Path) -> None:
+    module, saved = nn.Module(), nn.Module()
+    module.model, saved.model = network(0), network(7)
+    torch.save(saved.state_dict(), tmp_path / "w.pth")
+    load_weights(module, tmp_path / "w.pth")
+    assert filled_with(module, saved.state_dict())
+
+
 def refused(path: Path, module: nn.Module | None = None) -> str:
     """The message, after checking that the network was left alone."""
     module = module or network()
@@ -78,14 +86,14 @@ def test_another_architecture(tmp_path: Path, state: dict[str, Tensor]) -> None:
     path = tmp_path / "w.pth"
     torch.save({**state, "extra.weight": torch.zeros(2), "extra.bias": torch.zeros(2)}, path)
     assert refused(path) == (
-        f"{path} holds the weights of another architecture than Sequential: has unknown extra.weight and 1 more, choose "
-        "the network that they were trained with"
+        f"{path} holds the weights of another architecture than Sequential: has unknown extra.weight and 1 more, "
+        "choose the network that they were trained with"
     )
     del state["0.weight"]
     torch.save(state, path)
     assert refused(path) == (
-        f"{path} holds the weights of another architecture than Sequential: lacks 0.weight, choose the network that they "
-        "were trained with"
+        f"{path} holds the weights of another architecture than Sequential: lacks 0.weight, choose the network that "
+        "they were trained with"
     )
     torch.save({"fc.weight": torch.zeros(2)}, path)
     assert refused(path) == (

@@ -24,8 +24,8 @@ class AdvCAM(Method):
         step_size: xi. Default 0.05 (paper), 0.08 (published).
         penalty: lambda. Default 1 on the resolution-independent scale (paper), 7 on the code's scale (published).
         mask_threshold: tau. Default 0.5.
-        other_classes: "all", "none", "logsumexp", or the k strongest. Default "none" (paper), "all"
-            (published).
+        other_classes: "all", "none", "logsumexp", or the k strongest. Default (paper) "none", or
+            "logsumexp" for a multi-label classifier; "all" (published).
         step_norm: "max", "rms" or "raw". Default "max".
         scales: Default 0.5, 1, 2 (paper); 0.5, 1, 1.5, 2 (published).
         flip: Whether the mirrored picture is climbed along, as one problem with the picture.
@@ -64,7 +64,7 @@ class AdvCAM(Method):
         if max_side is None:
             max_side = 0 if published else 512
         super().__init__(classifier, scales=scales, flip=flip, max_side=max_side, batch_size=batch_size)
-        base = settings or (ClimbSettings.published() if published else ClimbSettings.paper())
+        base = settings or (ClimbSettings.published() if published else ClimbSettings.paper(classifier.multi_label))
         self.settings = base.with_overrides(
             iterations=iterations,
             step_size=step_size,

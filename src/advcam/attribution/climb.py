@@ -94,9 +94,14 @@ class ClimbSettings:
             )
 
     @classmethod
-    def paper(cls) -> "ClimbSettings":
-        """The equations of the paper with this package's constants (docs/defaults.md) and lambda's own scale."""
-        return cls()
+    def paper(cls, multi_label: bool = False) -> "ClimbSettings":
+        """The equations of the paper with this package's constants (docs/defaults.md) and lambda's own scale.
+
+        Args:
+            multi_label: Of a multi-label classifier the smooth maximum of the other classes is pushed down, since they
+                share pictures; of a single-label one of many classes, none.
+        """
+        return cls(other_classes="logsumexp" if multi_label else "none")
 
     @classmethod
     def published(cls) -> "ClimbSettings":

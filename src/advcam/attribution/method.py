@@ -36,6 +36,7 @@ class Classifier(Network, Protocol):
 
     fixed_size: tuple[int, int] | None
     size_multiple: int
+    multi_label: bool
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ class ClassIndex:
     """Finds the number of a class by its name, a synonym or its number.
 
     Args:
-        names: Name of each class, unique.
+        names: Name of each class, unique. Case matters only where it tells two names apart.
         synonyms: Further names of each class; a synonym of several classes finds none of them.
     """
 
@@ -25,8 +25,10 @@ class ClassIndex:
         for class_id, words in enumerate(synonyms):
             for word in words:
                 self._ids.setdefault(word.strip().casefold(), set()).add(class_id)
+        named: dict[str, set[int]] = {}
         for class_id, name in enumerate(self.names):
-            self._ids[name.strip().casefold()] = {class_id}
+            named.setdefault(name.strip().casefold(), set()).add(class_id)
+        self._ids |= named
 
     def find(self, label: str | int) -> int:
         """Number of the class.
@@ -36,8 +38,9 @@ class ClassIndex:
         """
         key = str(label).strip().casefold()
         found = self._ids.get(key, set()) if isinstance(label, str) else set()
-        if len(found) == 1:
-            return next(iter(found))
+        exact = [class_id for class_id in found if self.names[class_id].strip() == str(label).strip()]
+        if len(found) == 1 or len(exact) == 1:
+            return (exact or list(found))[0]
         if len(found) > 1:
             candidates = " or ".join(repr(self.names[class_id]) for class_id in sorted(found))
             raise LabelError(f"the label {label!r} fits several classes: write {candidates}")
@@ -46,7 +49,8 @@ class ClassIndex:
         raise LabelError(self._unknown(label, key))
 
     def _unknown(self, label: str | int, key: str) -> str:
-        near = difflib.get_close_matches(key, self._ids, n=3, cutoff=0.6)
+        words = () if key.lstrip("-").isdecimal() else self._ids
+        near = difflib.get_close_matches(key, words, n=3, cutoff=0.7)
         suggested = dict.fromkeys(self.names[class_id] for word in near for class_id in self._ids[word])
         hint = f"did you mean {' or '.join(map(repr, suggested))}? " if suggested else ""
         return (
@@ -62,8 +66,12 @@ def imagenet_classes() -> ClassIndex:
     wordnet_ids = info.label_names()
     synonyms = [info.index_to_description(index).split(", ") for index in range(len(wordnet_ids))]
     first = [words[0] for words in synonyms]
-    # "crane" and "maillot" each name two classes.
-    names = [f"{n} ({w})" if first.count(n) > 1 else n for n, w in zip(first, wordnet_ids, strict=True)]
+    folded = [name.casefold() for name in first]
+    # "crane" and "maillot" each name two classes; a Cardigan is a dog, a cardigan is not.
+    names = [
+        f"{name} ({wordnet_id})" if folded.count(name.casefold()) > 1 else name
+        for name, wordnet_id in zip(first, wordnet_ids, strict=True)
+    ]
     return ClassIndex(names, [[*words, w] for words, w in zip(synonyms, wordnet_ids, strict=True)])
 
 

@@ -1,7 +1,6 @@
 """Weights from a local file: safetensors, or a PyTorch file that holds tensors only."""
 
 import pickle
-import zipfile
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -35,9 +34,6 @@ def read_weights(path: str | PathLike[str]) -> dict[str, Tensor]:
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     if not tensors:
         raise WeightsError(f"{path} holds no tensors; expected a state dict (names to tensors)")
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors
 
 
@@ -47,8 +43,8 @@ def load_weights(module: nn.Module, path: str | PathLike[str]) -> None:
     Raises:
         WeightsError: As `read_weights`, or the names or shapes are another architecture's.
     """
-    tensors = read_weights(path)
     own = module.state_dict()
+    tensors = _unwrapped(read_weights(path), own)
     missing = [name for name in own if name not in tensors]
     unknown = [name for name in tensors if name not in own]
     shaped = [name for name in own if name in tensors and own[name].shape != tensors[name].shape]
@@ -82,6 +78,16 @@ def load_by_position(module: nn.Module, path: str | PathLike[str]) -> None:
     module.load_state_dict(dict(zip(own, tensors.values(), strict=True)))
 
 
+def _unwrapped(tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without the prefixes of wrappers, for a network that does not itself have such names."""
+    while not tensors.keys() & own.keys():
+        prefix = next((p for p in PREFIXES if all(name.startswith(p) for name in tensors)), None)
+        if prefix is None:
+            break
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors
+
+
 def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         return dict(load_file(path))
@@ -99,7 +105,7 @@ def _read_torch(path: Path) -> dict[str, Any]:
                 "alone: safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
             ) from error
         raise WeightsError(f"{path} is no PyTorch weights file or is damaged") from error
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:
         raise WeightsError(f"{path} is no PyTorch weights file or is damaged") from error
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path} holds a {type(state).__name__}; expected a state dict (names to tensors)")

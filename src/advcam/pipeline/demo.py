@@ -1,6 +1,7 @@
 """The photographs of `advcam demo`, with a label each; all come installed with scikit-image.
 
-`chelsea` and `coffee` are CC0; `motorcycle` is from the Middlebury stereo data set 2014 (Scharstein et al., GCPR 2014)."""
+`chelsea` and `coffee` are CC0; `motorcycle` is from the Middlebury stereo data set 2014 (Scharstein et al., GCPR).
+"""
 
 import csv
 import io
