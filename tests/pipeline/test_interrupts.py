@@ -36,7 +36,13 @@ def maps(out: Path) -> dict[str, bytes]:
 def start_and_wait_for_masks(arguments: list[str], out: Path, count: int) -> subprocess.Popen[bytes]:
     source = str(Path(advcam.__file__).parents[1])
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": source}
-    process = subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE)
+    # A test run in the background of a shell inherits "ignore SIGINT"; a user's terminal does not.
+    process = subprocess.Popen(
+        arguments,
+        env=environment,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 120
     while len(list(out.glob("masks/tabby/*.png"))) < count:
         assert process.poll() is None, "the run ended before it was interrupted"
@@ -56,11 +62,12 @@ def test_interrupted_and_killed_runs_end_as_if_nothing_had_happened(tmp_path: Pa
     _, error = process.communicate(timeout=120)
     assert process.returncode == 130
     assert b"Traceback" not in error
-    done = len(json.loads((broken / "boxes.json").read_text())["pictures"])
-    assert 2 <= done < 8
+    boxes = json.loads((broken / "boxes.json").read_text())["pictures"]
+    done = len(boxes)
+    assert 1 <= done < 8  # two masks were seen, of which the second picture may not have been finished
     assert json.loads((broken / "summary.json").read_text())["interrupted"] is True
     assert (broken / "report.html").exists()
-    assert len(maps(broken)) == done
+    assert maps(broken).keys() >= boxes.keys()
 
     process = start_and_wait_for_masks(command(photographs, broken), broken, done + 2)
     process.kill()
