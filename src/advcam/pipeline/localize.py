@@ -210,7 +210,7 @@ class _Job:
             ("Classifier", f"{described.pop('network')} ({', '.join(f'{k}: {v}' for k, v in described.items())})"),
             ("Method", self.method.title + (f" ({self.settings.method.variant or 'paper'})" if climb else "")),
             ("Scales", ", ".join(f"{s:g}" for s in self.method.scales) + (" with flips" if self.method.flip else "")),
-            ("Threshold", f"{threshold:g}, set beforehand; no mask was looked at"),
+            ("Threshold", f"{threshold:g}, set beforehand; no mask of these pictures was looked at"),
             ("Labels", self.settings.labels),
             ("Pictures", f"{len(self.finished)} finished, {len(summary.skipped)} skipped"),
             ("Time", f"{summary.seconds:g} s for {summary.computed} pictures computed in the last session"),
