@@ -159,8 +159,16 @@ class _Job:
                     self.progress.picture_skipped(sample.id, one_line(error))
         except KeyboardInterrupt:
             summary.interrupted = True
+            self._keep_stored(samples)
         summary.seconds = round(time.monotonic() - started, 1)
         return summary
+
+    def _keep_stored(self, samples: Sequence[Sample]) -> None:
+        """After an interrupt, finished is what the store holds: the picture at hand, and those not yet come to, too."""
+        done = self._already_done(samples)
+        self.finished = [sample for sample in samples if sample.id in done]
+        for sample in self.finished:
+            self._restore(sample)
 
     def finish(self, samples: Sequence[Sample], summary: Summary, command: str) -> None:
         """Boxes, report and summary of what is finished."""
