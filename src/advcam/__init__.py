@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from advcam.classifiers.classifier import Classifier, Prediction
     from advcam.errors import (
         AdvcamError,
+        DatasetError,
         LabelError,
         ModelError,
         PictureError,
@@ -38,6 +39,7 @@ _HOMES = {
     "advcam.classifiers.classifier": ("Classifier", "Prediction"),
     "advcam.errors": (
         "AdvcamError",
+        "DatasetError",
         "LabelError",
         "ModelError",
         "PictureError",
@@ -57,6 +59,7 @@ __all__ = [
     "Box",
     "Classifier",
     "ClimbSettings",
+    "DatasetError",
     "DenseResponse",
     "GradCAM",
     "GradCAMPlusPlus",

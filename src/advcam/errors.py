@@ -17,6 +17,10 @@ class LabelError(AdvcamError, ValueError):
     """A label names no class of the classifier, or a label file is malformed."""
 
 
+class DatasetError(AdvcamError, ValueError):
+    """A data set on disk is not as its layout says: a missing folder, a broken annotation, a mask of another size."""
+
+
 class ModelError(AdvcamError, ValueError):
     """A network does not fit: no head or feature layer found, NaN in its weights or its output."""
 

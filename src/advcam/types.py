@@ -22,6 +22,10 @@ BoxContours = Literal["largest", "all"]
 
 #: Threshold of masks and boxes for AdvCAM with its default settings (docs/defaults.md); plain CAM wants about 0.25.
 DEFAULT_THRESHOLD = 0.4
+#: Value of a mask where nothing is to be said: left out of every score.
+IGNORE = 255
+#: A label mask (H, W): 0 background, class number + 1, or IGNORE.
+Mask = NDArray[np.int32]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from advcam.errors import RunError
-from advcam.store.classes import IGNORE, ClassNumbers
+from advcam.store.classes import ClassNumbers
+from advcam.types import IGNORE
 
 
 def test_few_classes_keep_their_order(tmp_path: Path):

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from advcam.errors import RunError
 from advcam.store.files import write_text
+from advcam.types import IGNORE
 
-IGNORE = 255
 #: The most classes that fit a palette PNG beside background and ignore.
 MOST_FIXED = 254
 

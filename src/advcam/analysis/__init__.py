@@ -1,0 +1,1 @@
+"""What happens along the climb: the analyses of the paper, as numbers."""

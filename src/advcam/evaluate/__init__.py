@@ -1,0 +1,1 @@
+"""Protocols: maps, masks and boxes against truth, in the numbers that the field publishes."""
