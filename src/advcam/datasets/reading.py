@@ -1,6 +1,7 @@
 """Reading annotation files: lists, JSON, XML and index PNGs, with errors that name file, place and remedy."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,6 +16,7 @@ from advcam.types import Mask
 #: Larger annotation files are refused before they are read (instances_train2014.json has 0.5 GB).
 MAX_BYTES = 4 * 2**30
 _MASK_FORMATS = ("PNG",)
+_DRIVE = re.compile("[A-Za-z]:")
 
 
 def read_lines(path: Path) -> Iterator[str]:
@@ -89,7 +91,7 @@ def inside(root: Path, name: str) -> Path:
         DatasetError: It is absolute or leads out of the root.
     """
     path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name:
+    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or _DRIVE.match(name):
         raise DatasetError(f"an annotation of {root} names {name!r}; names are paths inside the data set")
     return root / path
 
