@@ -54,7 +54,7 @@ class FusedMap:
 
     def add(self, triple: Triple, denormalise: Callable[[Tensor], Tensor]) -> None:
         """Add the map of one scale, resized bilinearly (align_corners false, as published)."""
-        self.total = self.total + self.weight * _resize(triple.result.total[triple.row], self.grid)
+        self.total = self.total + self.weight * resize(triple.result.total[triple.row], self.grid)
         trajectory = triple.trajectory(self.class_id, denormalise)
         if trajectory is not None:
             self.trajectories.append(trajectory)
@@ -74,13 +74,13 @@ class FusedMap:
         length = max(len(t.maps) for t in self.trajectories)
         total = torch.zeros((length, *self.grid))
         for trajectory in self.trajectories:
-            summed = _resize(torch.from_numpy(trajectory.maps).cumsum(dim=0), self.grid)
+            summed = resize(torch.from_numpy(trajectory.maps).cumsum(dim=0), self.grid)
             waiting = summed[-1:].expand(length - len(summed), -1, -1)
             total += torch.cat([summed, waiting])
         return np.stack([_divide_by_maximum(self.weight * step, epsilon) for step in total])
 
 
-def _resize(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+def resize(maps: Tensor, grid: tuple[int, int]) -> Tensor:
     """Maps (..., h, w) on another grid, float32 or better, on the CPU."""
     maps = maps.detach().cpu()
     leading = maps.shape[:-2]

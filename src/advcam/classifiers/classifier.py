@@ -161,8 +161,11 @@ class Classifier:
         return inputs * std + mean
 
     def respond(self, inputs: Tensor) -> Response:
-        """The answer to normalised pictures (B, 3, H, W); see `advcam.attribution.response`."""
-        return self.responder(self.module, inputs)
+        """The answer to normalised pictures (B, 3, H, W); see `advcam.attribution.response`.
+
+        Convolutions on the CPU take half the time on channels-last memory; the values differ by rounding only.
+        """
+        return self.responder(self.module, inputs.contiguous(memory_format=torch.channels_last))
 
     def frozen(self) -> AbstractContextManager[None]:
         """Evaluation mode and no parameter gradients while it lasts; the former state afterwards."""
