@@ -91,6 +91,11 @@ class Dataset(ABC):
         """
         return None
 
+    def problems(self, split: str) -> Iterator[str]:
+        """What does not fit together in the lists of a split, in words, such as annotations of absent pictures."""
+        self.check_split(split)
+        return iter(())
+
     def samples(self, split: str) -> Iterator[Sample]:
         """The samples of a split, one after the other."""
         return (self.sample(id_) for id_ in self.ids(split))

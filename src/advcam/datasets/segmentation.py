@@ -1,0 +1,106 @@
+"""COCO segmentations to pixels: polygons and run lengths, whatever a file holds.
+
+Polygons are rasterised by pycocotools. Run lengths are decoded here: its C code reads beyond the end of a string that
+was cut off, and an annotation file must not be able to do that. The tests hold both against each other.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as rle
+
+from advcam.errors import DatasetError
+
+#: Bits of a run length in its text form; no picture has more pixels.
+_MAX_SHIFT = 40
+
+
+def segment_pixels(segmentation: object, height: int, width: int, where: str) -> NDArray[np.bool_]:
+    """The pixels of one annotation, (H, W).
+
+    Args:
+        segmentation: As in the JSON: a list of polygons [x, y, x, y, ...], or run lengths {"size": [H, W], "counts":
+            a list of integers or the compressed text}.
+        height: Of the picture.
+        width: Of the picture.
+        where: File and annotation, for errors.
+
+    Raises:
+        DatasetError: It is neither, is damaged, or belongs to a picture of another size.
+    """
+    if isinstance(segmentation, dict):
+        return _from_runs(segmentation, height, width, where)
+    if isinstance(segmentation, list) and segmentation:
+        return _from_polygons(segmentation, height, width, where)
+    raise DatasetError(f"{where}: the segmentation is neither polygons nor run lengths; mend or remove the annotation")
+
+
+def _from_polygons(polygons: list[Any], height: int, width: int, where: str) -> NDArray[np.bool_]:
+    for polygon in polygons:
+        _check_polygon(polygon, height, width, where)
+    merged = rle.merge(rle.frPyObjects(polygons, height, width))
+    return np.asarray(rle.decode(merged), dtype=np.bool_)
+
+
+def _check_polygon(polygon: object, height: int, width: int, where: str) -> None:
+    """Refuse what the rasteriser would take for something else, or would need endless memory for."""
+    if not isinstance(polygon, list) or any(type(value) not in (int, float) for value in polygon):
+        raise DatasetError(f"{where}: a polygon is a list of numbers x, y, x, y; mend or remove the annotation")
+    if len(polygon) < 6 or len(polygon) % 2:
+        raise DatasetError(
+            f"{where}: a polygon has {len(polygon)} numbers; it needs x and y of at least 3 points; mend or remove it"
+        )
+    if not all(-width <= x <= 2 * width for x in polygon[::2]) or not all(
+        -height <= y <= 2 * height for y in polygon[1::2]
+    ):
+        raise DatasetError(
+            f"{where}: a polygon lies far outside the picture of {width} x {height} pixels; mend or remove it"
+        )
+
+
+def _from_runs(runs: dict[str, Any], height: int, width: int, where: str) -> NDArray[np.bool_]:
+    if runs.get("size") != [height, width]:
+        raise DatasetError(
+            f"{where}: run lengths of size {runs.get('size')!r} in a picture of height {height} and width {width}; "
+            "annotate the picture as it is stored"
+        )
+    counts = runs.get("counts")
+    if isinstance(counts, bytes):
+        counts = counts.decode("ascii", "replace")
+    if isinstance(counts, str):
+        counts = _unpack(counts, where)
+    if not isinstance(counts, list) or any(type(count) is not int or count < 0 for count in counts):
+        raise DatasetError(f"{where}: run lengths are integers from 0 on; mend or remove the annotation")
+    if sum(counts) != height * width:
+        raise DatasetError(
+            f"{where}: the run lengths cover {sum(counts)} of {height * width} pixels; mend or remove the annotation"
+        )
+    return _expand(counts).reshape((height, width), order="F")
+
+
+def _expand(counts: Sequence[int]) -> NDArray[np.bool_]:
+    """Runs of False and True in turn, beginning with False."""
+    return np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+
+
+def _unpack(text: str, where: str) -> list[int]:
+    """The run lengths of COCO's compressed text: 5 bits a character, from the third run on as differences."""
+    counts: list[int] = []
+    value = shift = 0
+    for character in text:
+        code = ord(character) - 48
+        if not 0 <= code < 64 or shift > _MAX_SHIFT:
+            raise DatasetError(f"{where}: the compressed run lengths are damaged; mend or remove the annotation")
+        value |= (code & 31) << shift
+        shift += 5
+        if code & 32:  # the number goes on
+            continue
+        if code & 16:  # the sign
+            value -= 1 << shift
+        counts.append(value + counts[-2] if len(counts) > 2 else value)
+        value = shift = 0
+    if shift:
+        raise DatasetError(f"{where}: the compressed run lengths end early; mend or remove the annotation")
+    return counts
