@@ -12,6 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 
 import advcam
+from advcam.cli.analyze import analyze
+from advcam.cli.data import data
+from advcam.cli.evaluate import evaluate
+from advcam.cli.tune import tune
 from advcam.errors import AdvcamError, one_line
 
 if TYPE_CHECKING:
@@ -25,6 +29,10 @@ app = App(
     version=advcam.__version__,
     help_on_error=False,
 )
+app.command(analyze)
+app.command(data)
+app.command(evaluate)
+app.command(tune)
 _messages = Console(stderr=True)
 
 
@@ -72,9 +80,14 @@ def demo(*, out: Path = Path("advcam-demo"), quiet: bool = False, json_: Json = 
 @app.command
 def localize(
     *inputs: str,
-    labels: str,
+    labels: str | None = None,
     out: Path,
-    method: str = "advcam",
+    data: Path | None = None,
+    split: str | None = None,
+    layout: str | None = None,
+    groups: Path | None = None,
+    recipe: Path | None = None,
+    method: str | None = None,
     variant: Literal["paper", "published"] | None = None,
     iterations: int | None = None,
     step_size: float | None = None,
@@ -106,8 +119,14 @@ def localize(
     Args:
         inputs: Pictures, folders (searched through), or patterns in quotes.
         labels: A CSV (image,labels; several separated by ;), "folders" (name of the picture's folder) or "predicted".
+            A data set brings its own.
         out: Folder of the run.
-        method: See `advcam methods`.
+        data: Root folder of a data set, instead of pictures and labels.
+        split: Of the data set, such as train.
+        layout: Of the data set, see `advcam data layouts`; found out when left away.
+        groups: JSON: for each class of the data set the classifier's classes that mean it.
+        recipe: Settings that `advcam tune` chose; what is given here goes before.
+        method: See `advcam methods`; advcam when left away.
         variant: Of AdvCAM: "paper" or "published" (the authors' code to the letter).
         iterations: T, steps of the climb.
         step_size: xi, length of a step.
@@ -135,11 +154,10 @@ def localize(
         json_: Print the summary as JSON.
     """
     from advcam.pipeline.config import localize_settings
+    from advcam.pipeline.recipe import Recipe, read_recipe
 
-    if not inputs:
-        raise advcam.SettingError(
-            "which pictures? advcam localize PHOTOS --labels labels.csv --out run (files, folders, patterns)"
-        )
+    _check_source(inputs, labels, data)
+    chosen = Recipe() if recipe is None else read_recipe(recipe)
     given = {
         "method": method,
         "variant": variant,
@@ -150,10 +168,11 @@ def localize(
         "other_classes": int(other_classes) if other_classes and other_classes.isdecimal() else other_classes,
         "step_norm": step_norm,
         "scales": scales or None,
-        "flip": flip,
+        "flip": None if flip else False,
         "max_side": max_side,
         "batch_size": batch_size,
     }
+    given = chosen.method.model_dump(exclude_unset=True) | {k: v for k, v in given.items() if v is not None}
     network = {
         "model": model,
         "weights": weights,
@@ -164,12 +183,27 @@ def localize(
         "device": device,
     }
     written: dict[str, Any] = {"boxes": boxes, "overlays": overlays, "report_pictures": report_pictures}
+    written |= chosen.outputs.model_dump(exclude_unset=True)
     if threshold is not None:
         written["threshold"] = threshold
+    source = {"inputs": inputs, "labels": labels or "data", "data": data, "split": split, "layout": layout}
     settings = localize_settings(
-        inputs=inputs, labels=labels, out=out, top=top, method=given, model=network, outputs=written
+        **source, groups=groups, out=out, top=top, method=given, model=network, outputs=written
     )
     return _localize(settings, quiet, json_)
+
+
+def _check_source(inputs: Sequence[str], labels: str | None, data: Path | None) -> None:
+    """Pictures come with labels, a data set brings its own."""
+    if data is None and not inputs:
+        raise advcam.SettingError(
+            "which pictures? advcam localize PHOTOS --labels labels.csv --out run (files, folders, patterns), "
+            "or a data set: --data ROOT --split val"
+        )
+    if data is None and labels is None:
+        raise advcam.SettingError(
+            'which labels? --labels labels.csv (columns image,labels), "folders" (names of the folders), or "predicted"'
+        )
 
 
 def _localize(settings: "LocalizeSettings", quiet: bool, as_json: bool) -> int:

@@ -1,7 +1,8 @@
 """What a user can set of a localization run, validated once, written beside the result."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,6 +15,9 @@ class Settings(BaseModel):
     """Base of all settings: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 class ModelSettings(Settings):
@@ -61,8 +65,12 @@ class OutputSettings(Settings):
 class LocalizeSettings(Settings):
     """A localization run."""
 
-    inputs: tuple[str, ...]
-    labels: str
+    inputs: tuple[str, ...] = ()
+    labels: str = "data"
+    data: Path | None = None
+    split: str | None = None
+    layout: str | None = None
+    groups: Path | None = None
     out: Path
     top: int = Field(default=1, ge=1)
     model: ModelSettings = ModelSettings()
@@ -76,6 +84,8 @@ class LocalizeSettings(Settings):
         """
         maps = self.method.model_dump(mode="json", exclude={"batch_size"})
         maps |= {"model": self.model.model, "classifier": classifier, "top": self.top}
+        if self.groups is not None:
+            maps["groups"] = self.groups.read_text(encoding="utf-8")
         return {"maps": maps, "outputs": self.outputs.model_dump(mode="json", exclude={"report_pictures"})}
 
 
@@ -85,8 +95,17 @@ def localize_settings(**values: object) -> LocalizeSettings:
     Raises:
         SettingError: A value of the wrong type or out of range; one line for the first of them.
     """
+    return validated(LocalizeSettings, values)
+
+
+def validated(kind: type[AnySettings], values: Mapping[str, object]) -> AnySettings:
+    """Settings of a kind from values.
+
+    Raises:
+        SettingError: A value of the wrong type or out of range, or an unknown key; one line for the first of them.
+    """
     try:
-        return LocalizeSettings.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = next((str(key) for key in first["loc"] if key not in ("method", "model", "outputs")), "settings")

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -14,11 +13,11 @@ from advcam.attribution.method import Cost, Method
 from advcam.attribution.registry import create_method
 from advcam.classifiers.catalogue import load_classifier
 from advcam.classifiers.classifier import Classifier
-from advcam.datasets.labels import label_samples
-from advcam.datasets.pictures import find_pictures, read_picture
-from advcam.errors import LabelError, ModelError, PictureError, one_line
+from advcam.datasets.pictures import read_picture
+from advcam.errors import ModelError, PictureError, one_line
 from advcam.pipeline.config import LocalizeSettings
 from advcam.pipeline.outputs import Outputs
+from advcam.pipeline.targets import Work, find_work
 from advcam.report import ReportSummary
 from advcam.store.classes import ClassNumbers
 from advcam.store.files import write_text
@@ -84,39 +83,21 @@ def localize(settings: LocalizeSettings, progress: Progress, command: str = "") 
     """
     classifier = load_classifier(settings.model.model, **settings.model.model_dump(exclude={"model"}))
     method = create_method(settings.method.method, classifier, **settings.method.chosen())
-    labelled = label_samples(_outside(find_pictures(settings.inputs), settings.out), settings.labels)
-    targets = _targets(labelled.samples, classifier)
+    work = find_work(settings, classifier)
     with RunDirectory.open(settings.out, settings.sections(classifier.fingerprint())) as run:
-        names = output_names([sample.id for sample in labelled.samples])
+        names = output_names([sample.id for sample in work.samples])
         numbers = ClassNumbers(run.folder / "classes.json", classifier.class_names)
-        numbers.extend(sorted({c for ids in targets.values() for c in ids or ()}))
+        numbers.extend(sorted({c for ids in work.targets.values() for c in ids or ()}))
         with MapStore(run.maps_folder) as store:
             outputs = Outputs(run, settings.outputs, numbers, names)
-            job = _Job(settings, classifier, method, targets, store, outputs, progress)
-            summary = job.run(labelled.samples)
-            summary.skipped += [(s.id, f"{settings.labels} has no row for it") for s in labelled.unlabelled]
-            summary.warnings = list(labelled.warnings)
-            job.finish(labelled.samples, summary, command)
+            job = _Job(settings, classifier, method, work, store, outputs, progress)
+            summary = job.run(work.samples)
+            source = settings.groups or settings.labels
+            summary.skipped += [(s.id, f"{source} has no row for it") for s in work.unlabelled]
+            summary.warnings = list(work.warnings)
+            job.finish(work.samples, summary, command)
         run.record_outputs()
     return summary
-
-
-def _outside(samples: Sequence[Sample], out: Path) -> list[Sample]:
-    """The pictures that do not lie in the run's own folder: its overlays and masks are no input of the next session."""
-    folder = out.resolve()
-    return [sample for sample in samples if folder not in sample.path.resolve().parents]
-
-
-def _targets(samples: Sequence[Sample], classifier: Classifier) -> dict[str, list[int] | None]:
-    """Class numbers of each picture, None where the classifier decides; a typo is found before any work is done."""
-    targets: dict[str, list[int] | None] = {}
-    for sample in samples:
-        try:
-            ids = None if sample.labels is None else [classifier.class_id(label) for label in sample.labels]
-        except LabelError as error:
-            raise LabelError(f"{sample.id}: {error}") from error
-        targets[sample.id] = None if ids is None else list(dict.fromkeys(ids))
-    return targets
 
 
 class _Job:
@@ -127,13 +108,13 @@ class _Job:
         settings: LocalizeSettings,
         classifier: Classifier,
         method: Method,
-        targets: dict[str, list[int] | None],
+        work: Work,
         store: MapStore,
         outputs: Outputs,
         progress: Progress,
     ) -> None:
         self.settings, self.classifier, self.method = settings, classifier, method
-        self.targets, self.store, self.outputs, self.progress = targets, store, outputs, progress
+        self.work, self.store, self.outputs, self.progress = work, store, outputs, progress
         self.finished: list[Sample] = []
         self.flushed = time.monotonic()
 
@@ -182,21 +163,18 @@ class _Job:
         index = self.store.index()
         done = set()
         for sample in samples:
-            key, wanted = index.get(sample.id), self.targets[sample.id]
+            key, wanted = index.get(sample.id), self.work.targets[sample.id]
             if key and key.file_bytes == _file_bytes(sample) and (wanted is None or tuple(wanted) == key.class_ids):
                 done.add(sample.id)
         return done
 
     def _plan(self, samples: Sequence[Sample], done: set[str]) -> Plan:
-        open_targets = [self.targets[sample.id] for sample in samples if sample.id not in done]
-        counts = [self.settings.top if ids is None else len(ids) for ids in open_targets]
+        counts = [self.work.count(sample) for sample in samples if sample.id not in done]
         return Plan(len(samples), len(done), self.method.cost(counts), self.method.title, self.classifier.name)
 
     def _compute(self, sample: Sample, in_report: bool) -> None:
         picture = read_picture(sample.path)
-        classes = self.targets[sample.id]
-        if classes is None:
-            classes = [p.class_id for p in self.classifier.predict(picture, self.settings.top)]
+        classes = self.work.classes(sample, picture)
         (attribution,) = self.method([picture], [classes], record="maps" if in_report else "none")
         # As the store will give it back, so that a resumed run is equal to an uninterrupted one.
         attribution = replace(attribution, maps=attribution.maps.astype(np.float16).astype(np.float32))
@@ -219,7 +197,7 @@ class _Job:
             ("Method", self.method.title + (f" ({self.settings.method.variant or 'paper'})" if climb else "")),
             ("Scales", ", ".join(f"{s:g}" for s in self.method.scales) + (" with flips" if self.method.flip else "")),
             ("Threshold", f"{threshold:g}, set beforehand; no mask of these pictures was looked at"),
-            ("Labels", self.settings.labels),
+            ("Labels", self.settings.labels if self.settings.data is None else f"of the split {self.settings.split}"),
             ("Pictures", f"{len(self.finished)} finished, {len(summary.skipped)} skipped"),
             ("Time", f"{summary.seconds:g} s for {summary.computed} pictures computed in the last session"),
             ("advcam", advcam.__version__),

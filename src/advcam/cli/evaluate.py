@@ -1,0 +1,150 @@
+"""`advcam evaluate`: the table in which every score names the supervision behind its threshold."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from advcam.pipeline.evaluation import Evaluation, Row
+
+_TITLES = {
+    "miou": "mIoU",
+    "boundary_iou": "boundary IoU",
+    "precision": "precision",
+    "recall": "recall",
+    "pixel_accuracy": "pixel acc.",
+    "max_box_acc_v2": "MaxBoxAccV2",
+    "gt_known": "GT-known",
+    "top1_loc": "Top-1 Loc",
+    "top5_loc": "Top-5 Loc",
+    "pxap": "PxAP",
+}
+
+
+def evaluate(
+    predictions: Path,
+    *,
+    data: Path,
+    split: str,
+    layout: str | None = None,
+    protocol: Literal["segmentation", "localization", "pxap", "faithfulness"] | None = None,
+    groups: Path | None = None,
+    threshold: float | None = None,
+    labelled: int = 0,
+    missing: Literal["error", "intersection"] = "error",
+    top_classes: Path | None = None,
+    model: str | None = None,
+    weights: Path | None = None,
+    class_names: Path | None = None,
+    out: Path | None = None,
+    seed: int = 0,
+    quiet: bool = False,
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> int:
+    """Score maps, masks or boxes, yours or anybody's, against a data set; each threshold says what chose it.
+
+    Args:
+        predictions: A run of advcam, a folder of .npy score maps or of .png masks, or COCO results (.json).
+        data: Root folder of the data set.
+        split: Such as val; see `advcam data check`.
+        layout: See `advcam data layouts`; found out when left away.
+        protocol: Left away: masks where there are true masks, else boxes.
+        groups: JSON: for each class of the data set the classifier's classes that mean it.
+        threshold: The fixed one, 0 to 1 (0.4).
+        labelled: So many pictures choose the validated threshold and are left out of all scores.
+        missing: Where pictures are not predicted: stop, or score the others.
+        top_classes: CSV image,labels of predicted classes, best first, for Top-1 and Top-5 Loc.
+        model: The classifier, for faithfulness and Top-k (see `advcam models`).
+        weights: Its weights file.
+        class_names: Its class names, one a line.
+        out: Folder for evaluation.json and the figures.
+        seed: Of the labelled pictures, chance maps and intervals.
+        quiet: No progress and no table.
+        json_: Print the result as JSON.
+    """
+    from advcam.pipeline.evaluate import as_json, write_evaluation
+    from advcam.pipeline.evaluate import evaluate as run_evaluate
+    from advcam.pipeline.evaluation import evaluate_settings
+
+    network = {"model": model, "weights": weights, "class_names": class_names} if model else None
+    given = {"threshold": threshold} if threshold is not None else {}
+    settings = evaluate_settings(
+        predictions=predictions,
+        data=data,
+        split=split,
+        layout=layout,
+        protocol=protocol,
+        groups=groups,
+        labelled=labelled,
+        missing=missing,
+        top_classes=top_classes,
+        model=network,
+        seed=seed,
+        **given,
+    )
+    console = Console(stderr=True)
+    with Bar(console, quiet) as bar:
+        result = run_evaluate(settings, bar)
+    if out is not None:
+        from advcam.pipeline.evaluation_pictures import write_figures
+
+        write_evaluation(result, out)
+        write_figures(result, settings, out)
+    if json_:
+        sys.stdout.write(as_json(result) + "\n")
+    elif not quiet:
+        say(result, Console(highlight=False))
+        if out is not None:
+            console.print(f"figures and evaluation.json in {out}", highlight=False)
+    return 0
+
+
+class Bar:
+    """A progress bar, or nothing."""
+
+    def __init__(self, console: Console, quiet: bool) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=console, transient=True, disable=quiet)
+
+    def __enter__(self) -> "Bar":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def start(self, words: str, total: int) -> None:
+        """A new stage."""
+        self.task = self.progress.add_task(words, total=total)
+
+    def step(self) -> None:
+        """One picture."""
+        self.progress.advance(self.task)
+
+
+def say(result: "Evaluation", console: Console) -> None:
+    """The table and the notes."""
+    console.print(f"{result.task} on {result.dataset}, split {result.split}: {result.pictures} pictures")
+    console.print(f"predictions: {result.predictions}", soft_wrap=True)
+    names = list(dict.fromkeys(name for row in result.rows for name in row.scores))
+    table = Table("", "threshold", "chosen", *(_TITLES.get(name, name.replace("_", " ")) for name in names), "95 %")
+    for row in result.rows:
+        table.add_row(*_cells(row, names))
+    console.print(table)
+    for detail in dict.fromkeys(f"{row.supervision}: {row.detail}" for row in result.rows if row.threshold is not None):
+        console.print(f"  {detail}", soft_wrap=True)
+    for note in result.notes:
+        console.print(f"  note: {note}", soft_wrap=True)
+
+
+def _cells(row: "Row", names: list[str]) -> list[str]:
+    scores = [f"{100 * row.scores[name]:.1f}" if name in row.scores else "" for name in names]
+    known = row.low == row.low  # NaN where no interval was computed
+    interval = f"{100 * row.low:.1f} to {100 * row.high:.1f}" if known else ""
+    threshold = "" if row.threshold is None else f"{row.threshold:.3g}"
+    return [row.name, threshold, row.supervision, *scores, interval]

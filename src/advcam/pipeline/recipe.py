@@ -1,0 +1,112 @@
+"""A recipe: settings that were chosen for some data, with where they come from; `recipe.yaml`."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+from pydantic import Field, ValidationError
+
+from advcam.errors import SettingError, one_line
+from advcam.pipeline.config import MethodSettings, OutputSettings, Settings
+from advcam.store.files import write_text
+
+_HEADER = "# Settings of advcam localize, chosen on labelled pictures; `chosen` says how.\n"
+_SHOWN = 40  # characters of a wrong value in an error
+_MAX_BYTES = 1_000_000
+
+
+class Provenance(Settings):
+    """Where the settings of a recipe come from.
+
+    Args:
+        supervision: In words, such as "validated on 20 labelled pictures".
+        recommended: "tuned" if the search gained on pictures that it had not chosen on, else "defaults".
+        command: What was typed.
+        data: Name of the root folder of the data set.
+        split: Of the data set.
+        labelled: Ids of the labelled pictures: no score on them counts as unseen.
+        model: Name of the classifier.
+        classifier: Fingerprint of its weights; for other weights the constants have to be chosen anew.
+        seed: Of the draw and the search.
+        folds: Of the cross-validation.
+        trials: That were finished or given up.
+        passes: Network passes spent, of one view at scale 1.
+        figures: Scores as shares between 0 and 1, by name.
+    """
+
+    supervision: str
+    recommended: str = ""
+    command: str = ""
+    data: str = ""
+    split: str = ""
+    labelled: tuple[str, ...] = ()
+    model: str = ""
+    classifier: str = ""
+    seed: int | None = None
+    folds: int | None = None
+    trials: int | None = None
+    passes: float | None = None
+    figures: dict[str, float] = Field(default_factory=dict)
+
+
+class Recipe(Settings):
+    """Settings of the method and of the outputs; a key that is left out keeps its default."""
+
+    method: MethodSettings = MethodSettings()
+    outputs: OutputSettings = OutputSettings()
+    chosen: Provenance | None = None
+
+
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """Write a recipe: what was set, nothing else.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    content = recipe.model_dump(mode="json", exclude_unset=True)
+    # In ASCII: PyYAML reads some characters (U+0085) back as others unless they are escaped.
+    write_text(path, _HEADER + yaml.safe_dump(content, sort_keys=False, width=100))
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        SettingError: The file is missing, no YAML, or holds an unknown key or a wrong value; one line names it.
+    """
+    content = _load(path)
+    if not isinstance(content, dict):
+        raise SettingError(f"{path} is no recipe: it holds no `method:` or `outputs:`; see recipe.yaml of advcam tune")
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part)[:_SHOWN] for part in first["loc"] if part not in ("int", "str"))
+        raise SettingError(f"{path}, {where}: {first['msg']}; got {_shown(first['input'])}") from error
+
+
+def _load(path: Path) -> Any:  # noqa: ANN401, whatever the file holds
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise SettingError(f"{path} has more than {_MAX_BYTES:,} bytes; a recipe is a page of text")
+        text = path.read_text(encoding="utf-8")
+        # Nothing here refers to another place in the file, and references can blow a page up to gigabytes.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise SettingError(f"{path} uses YAML references (*name); write the values out")
+        return yaml.safe_load(text)
+    except OSError as error:
+        raise SettingError(f"cannot read the recipe {path} ({error.strerror}); name a recipe.yaml") from error
+    except yaml.MarkedYAMLError as error:
+        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        problem = " ".join(str(error.problem).split())
+        raise SettingError(f"{path} is no plain YAML ({problem}{line}); mend it or write it anew") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SettingError(f"{path} is no plain YAML ({one_line(error)}); mend it or write it anew") from error
+
+
+def _shown(value: object) -> str:
+    """A wrong value for an error: short, and of a list or an object only what it is."""
+    if isinstance(value, list | dict):
+        return f"a {'list' if isinstance(value, list) else 'group of keys'}"
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + ".."

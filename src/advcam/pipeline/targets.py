@@ -1,0 +1,103 @@
+"""Which pictures a run works on, and which classes it explains in each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from advcam.classifiers.classifier import Classifier
+from advcam.datasets.catalogue import open_dataset
+from advcam.datasets.labels import label_samples
+from advcam.datasets.pictures import find_pictures
+from advcam.errors import LabelError, SettingError
+from advcam.pipeline.class_match import ClassMatch, read_groups
+from advcam.pipeline.config import LocalizeSettings
+from advcam.types import Sample
+
+
+@dataclass(frozen=True)
+class Work:
+    """The pictures of a run and their classes.
+
+    Args:
+        samples: What is worked on.
+        unlabelled: Pictures that the labels leave out.
+        warnings: One line each.
+        targets: Outputs of the classifier by sample id; None where only the picture decides: the classifier's own
+            answer, or the best output of a group.
+        match: Groups of outputs, where the labels are those of a data set that the classifier was not trained for.
+        classifier: Whose outputs.
+        top: Classes a picture where the classifier decides.
+    """
+
+    samples: Sequence[Sample]
+    unlabelled: Sequence[Sample]
+    warnings: Sequence[str]
+    targets: Mapping[str, list[int] | None]
+    match: ClassMatch | None
+    classifier: Classifier
+    top: int
+
+    def classes(self, sample: Sample, picture: Image.Image) -> list[int]:
+        """The outputs to explain in a picture, each once."""
+        known = self.targets[sample.id]
+        if known is not None:
+            return known
+        if self.match is not None:
+            return list(dict.fromkeys(self.match.targets(picture, sample.labels or ())))
+        return [prediction.class_id for prediction in self.classifier.predict(picture, self.top)]
+
+    def count(self, sample: Sample) -> int:
+        """About how many outputs that will be, for the cost."""
+        known = self.targets[sample.id]
+        if known is not None:
+            return len(known)
+        return self.top if self.match is None else len(sample.labels or ())
+
+
+def find_work(settings: LocalizeSettings, classifier: Classifier) -> Work:
+    """The pictures and classes that the settings name; a typo in a label is found before any work is done.
+
+    Raises:
+        AdvcamError: No pictures, labels that the classifier does not know, or a data set that cannot be read.
+    """
+    if settings.data is not None:
+        return _of_dataset(settings, classifier)
+    if not settings.inputs:
+        raise SettingError(
+            "which pictures? name files, folders or patterns, or a data set with --data ROOT --split NAME"
+        )
+    folder = settings.out.resolve()
+    # The run's own overlays and masks are no input of the next session.
+    found = [s for s in find_pictures(settings.inputs) if folder not in s.path.resolve().parents]
+    labelled = label_samples(found, settings.labels)
+    targets = {sample.id: _known(sample, classifier) for sample in labelled.samples}
+    return Work(labelled.samples, labelled.unlabelled, labelled.warnings, targets, None, classifier, settings.top)
+
+
+def _of_dataset(settings: LocalizeSettings, classifier: Classifier) -> Work:
+    if settings.inputs or settings.split is None or settings.data is None:
+        raise SettingError("a data set is named by --data ROOT --split NAME, without further pictures")
+    dataset = open_dataset(settings.data, settings.layout)
+    samples = list({sample.id: sample for sample in dataset.samples(settings.split)}.values())
+    if not samples:
+        raise SettingError(f"the split {settings.split!r} of {settings.data} is empty")
+    if settings.labels == "predicted":
+        return Work(samples, (), (), dict.fromkeys([s.id for s in samples]), None, classifier, settings.top)
+    if settings.groups is None:
+        return Work(samples, (), (), {s.id: _known(s, classifier) for s in samples}, None, classifier, settings.top)
+    match = ClassMatch(classifier, dataset.class_names, read_groups(settings.groups))
+    covered = [s for s in samples if all(match.covers(label) for label in s.labels or ())]
+    rest = [s for s in samples if not all(match.covers(label) for label in s.labels or ())]
+    warning = (f"{len(rest)} pictures show a class that the groups leave out, and are skipped",) if rest else ()
+    return Work(covered, rest, warning, dict.fromkeys([s.id for s in covered]), match, classifier, settings.top)
+
+
+def _known(sample: Sample, classifier: Classifier) -> list[int] | None:
+    """Outputs that the labels of a sample name, each once; None where it has none."""
+    if sample.labels is None:
+        return None
+    try:
+        return list(dict.fromkeys(classifier.class_id(label) for label in sample.labels))
+    except LabelError as error:
+        raise LabelError(f"{sample.id}: {error}") from error
