@@ -45,6 +45,8 @@ def test_width_is_two_per_cent_of_the_diagonal():
 
 
 def test_mask_cut_by_the_frame_has_boundary_there():
+    # 0.02 * sqrt(2) * 200 = 5.66, rounded to 6 pixels.
+    assert boundary_region(np.ones((200, 200), dtype=bool)).sum() == 200 * 200 - 188 * 188
     # 0.02 * sqrt(2) * 30 = 0.85, so one pixel: the rim of the whole picture.
     assert boundary_region(np.ones((30, 30), dtype=bool)).sum() == 30 * 30 - 28 * 28
 

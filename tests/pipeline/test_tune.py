@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from advcam import AdvCAM, CAM, Attribution, Classifier, RunError, SettingError
+from advcam import CAM, AdvCAM, Attribution, Classifier, RunError, SettingError
 from advcam.datasets.dataset import Dataset
 from advcam.errors import DatasetError, LabelError
 from advcam.evaluate.segmentation import ConfusionMatrix
@@ -24,6 +24,7 @@ from advcam.pipeline.tune_search import Search, SearchPlan, Trial
 from advcam.types import Mask, Sample, Trajectory
 
 SIDE, WIDTH = 40, 20  # of the pictures, and of the object at their left: half of the picture
+PICTURES = 6
 
 
 class Toy(nn.Module):
@@ -50,7 +51,7 @@ class Halves(Dataset):
     class_names = ("cat", "dog", "bird")
     splits = ("train", "mixed")
 
-    def __init__(self, root: Path, pictures: int = 9) -> None:
+    def __init__(self, root: Path, pictures: int = PICTURES) -> None:
         super().__init__(root)
         self.count = pictures
         noise = np.random.default_rng(0).integers(0, 256, (pictures + 1, SIDE, SIDE, 3), dtype=np.uint8)
@@ -154,7 +155,8 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(out: Path, **changed: object):
-    values = {"data": out, "out": out, "split": "train", "labelled": 9, "folds": 3, "budget": 50_000, "max_trials": 12}
+    values = {"data": out, "out": out, "split": "train", "labelled": PICTURES, "folds": 3, "budget": 50_000}
+    values |= {"max_trials": 12, "scales": (0.5, 2.0)}
     return tune_settings(**(values | changed))
 
 
@@ -348,8 +350,8 @@ def test_the_recipe_holds_the_choice_and_can_be_run(halves: Halves, classifier: 
         **result.trials[result.tuned.trial].constants,
     }
     assert recipe.outputs.threshold == result.tuned.threshold
-    assert sorted(recipe.chosen.labelled) == [str(number) for number in range(9)]
-    assert recipe.chosen.supervision == "validated on 9 labelled pictures"
+    assert sorted(recipe.chosen.labelled) == [str(number) for number in range(PICTURES)]
+    assert recipe.chosen.supervision == "validated on 6 labelled pictures"
     AdvCAM(classifier, **recipe.method.chosen())
 
 
@@ -397,9 +399,9 @@ def test_plain_cam_can_be_the_choice(
 @pytest.mark.usefixtures("stub")
 @pytest.mark.parametrize("trials", [1, 2.5, 4])
 def test_the_budget_is_never_exceeded(halves: Halves, classifier: Classifier, tmp_path: Path, trials: float):
-    whole = 2 * (2 * 12 + 1) * (0.25 + 1 + 4) * 9  # passes of T = 12 at three scales with flips, nine pictures
+    whole = 2 * (2 * 12 + 1) * (0.25 + 1 + 4) * PICTURES  # passes of T = 12 at three scales with flips
     watcher = Watcher()
-    result = run(halves, classifier, tmp_path / "out", watcher, budget=trials * whole)
+    result = run(halves, classifier, tmp_path / "out", watcher, budget=trials * whole, scales=None)
     assert sum(watcher.passes) == pytest.approx(result.spent)
     assert result.spent <= trials * whole
     assert result.spent + whole > trials * whole  # no other trial would have fitted
@@ -407,19 +409,19 @@ def test_the_budget_is_never_exceeded(halves: Halves, classifier: Classifier, tm
 
 
 def test_a_budget_that_does_not_hold_the_defaults_says_so(halves: Halves, classifier: Classifier, tmp_path: Path):
-    with pytest.raises(SettingError, match=r"budget of 2,000 passes does not hold the defaults on 9 .* 2,362 passes"):
-        run(halves, classifier, tmp_path / "out", budget=2000)
+    with pytest.raises(SettingError, match=r"budget of 1,500 passes does not hold the defaults on 6 .* 1,575 passes"):
+        run(halves, classifier, tmp_path / "out", budget=1500)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.usefixtures("stub")
 def test_bad_trials_are_given_up_and_never_chosen(halves: Halves, classifier: Classifier, tmp_path: Path):
-    result = run(halves, classifier, tmp_path / "out", max_trials=20)
+    result = run(halves, classifier, tmp_path / "out", max_trials=16)
     pruned = [trial for trial in result.trials if trial.state == "pruned"]
     assert pruned
-    full = result.trials[0].passes
+    full = max(trial.passes for trial in result.trials[1:])
     for trial in pruned:
-        assert trial.passes == pytest.approx(full * max(trial.rungs) / 9)
+        assert trial.passes == pytest.approx(full * max(trial.rungs) / PICTURES)
         assert trial.number not in {result.tuned.trial, *(choice.trial for choice in result.validation.choices)}
 
 
@@ -438,7 +440,7 @@ def scores(out: Path) -> list[np.ndarray]:
 @pytest.mark.usefixtures("stub")
 def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(halves: Halves, classifier: Classifier, tmp_path: Path):
     whole = run(halves, classifier, tmp_path / "whole", max_trials=11)
-    for stop in (4, 30):  # in the first trial, and later
+    for stop in (4, 20):  # in the first trial, and later
         with pytest.raises(KeyboardInterrupt):
             run(halves, classifier, tmp_path / "parts", Watcher(stop), max_trials=11)
     with (tmp_path / "parts" / "trials.jsonl").open("a") as file:
@@ -482,11 +484,11 @@ def test_a_real_climb_is_searched_and_its_choice_scores_the_same_when_run(
         constants = {**constants, "iterations": choice.extent.iterations}
     method = (AdvCAM if constants else CAM)(classifier, scales=choice.extent.scales, max_side=40, **constants)
     matrix = ConfusionMatrix(4)
-    for number in range(9):
+    for number in range(PICTURES):
         (seeds,) = method([Image.open(halves.root / f"{number}.png")], [[number % 2]])
         matrix.add(halves.mask(str(number)), seeds.label_mask(choice.threshold))
     assert choice.miou == pytest.approx(matrix.scores().miou, abs=2e-3)  # rounding may move a pixel or two
-    assert {one for one in extents_within(Extent(8, (0.5, 1.0)))} >= {choice.extent}
+    assert choice.extent in extents_within(Extent(8, (0.5, 1.0)))
     assert result.defaults.extent == Extent(8, (0.5, 1.0, 2.0))  # beyond the scales that were searched
 
 
@@ -499,7 +501,7 @@ def test_pictures_that_do_not_fit_are_left_out_and_said(
     monkeypatch.setattr(Search, "method", lambda self, n, c: StubMethod(self.plan.longest(n), c["penalty"]))
     watcher = Watcher()
     result = run(halves, classifier, tmp_path / "out", watcher, split="mixed", labelled=50, max_trials=1)
-    assert sorted(result.labelled) == [str(number) for number in range(9)]
+    assert sorted(result.labelled) == [str(number) for number in range(PICTURES)]
     assert set(result.notes) == {
         "left out 1 pictures without a mask",
         "left out 1 pictures without image labels",
@@ -537,13 +539,13 @@ def test_a_list_names_the_pictures_whatever_their_order(halves: Halves, classifi
 
 
 def test_fewer_pictures_than_folds_teaches(halves: Halves, classifier: Classifier, tmp_path: Path):
-    with pytest.raises(SettingError, match=r"10 folds take at least 10 labelled pictures.*there are 9: label more"):
-        run(halves, classifier, tmp_path / "out", folds=10)
+    with pytest.raises(SettingError, match=r"7 folds take at least 7 labelled pictures.*there are 6: label more"):
+        run(halves, classifier, tmp_path / "out", folds=7)
 
 
 def test_classes_without_an_output_teach(halves: Halves, tmp_path: Path):
     strangers = Classifier.from_module(Toy(), class_names=["sky", "tree", "car"])
-    with pytest.raises(DatasetError, match=r"9 with a class the classifier has no output for.*--groups"):
+    with pytest.raises(DatasetError, match=r"6 with a class the classifier has no output for.*--groups"):
         run(halves, strangers, tmp_path / "out")
     with pytest.raises(LabelError, match="wolf"):
         tune_dataset(halves, strangers, {"cat": ["wolf"]}, settings(tmp_path / "out"), Watcher())
@@ -553,8 +555,8 @@ def test_classes_without_an_output_teach(halves: Halves, tmp_path: Path):
 def test_groups_lead_to_the_output_that_stands_for_a_class(halves: Halves, tmp_path: Path):
     strangers = Classifier.from_module(Toy(), class_names=["sky", "tree", "car"])
     one = tune_dataset(halves, strangers, {"cat": ["sky", "car"]}, settings(tmp_path / "out", max_trials=1), Watcher())
-    assert sorted(one.labelled) == ["0", "2", "4", "6", "8"]  # the group names no output for a dog
-    assert one.notes == ("left out 4 pictures with a class the classifier has no output for",)
+    assert sorted(one.labelled) == ["0", "2", "4"]  # the group names no output for a dog
+    assert one.notes == ("left out 3 pictures with a class the classifier has no output for",)
 
 
 def test_the_folds_hold_every_picture_once_and_spread_the_classes(
@@ -562,8 +564,8 @@ def test_the_folds_hold_every_picture_once_and_spread_the_classes(
 ):
     monkeypatch.setattr(Search, "method", lambda self, n, c: StubMethod(self.plan.longest(n), c["penalty"]))
     result = run(halves, classifier, tmp_path / "out", max_trials=1)
-    assert sorted(index for fold in result.folds for index in fold) == list(range(9))
-    for fold in result.folds:  # 5 cats and 4 dogs
+    assert sorted(index for fold in result.folds for index in fold) == list(range(PICTURES))
+    for fold in result.folds:  # 3 cats and 3 dogs
         assert {int(result.labelled[index]) % 2 for index in fold} == {0, 1}
 
 

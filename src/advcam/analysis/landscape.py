@@ -4,10 +4,11 @@ Paper (arXiv 2204.04890): the loss surface is flat along the climbing direction 
 direction. Here both directions have the same length, that of the climb: coordinate 0 is the picture x^0, 1 on the
 first axis of the climb is x^T. The second axis is random, orthogonal to the first and as long.
 
-The two directions point away from each other, so near x^0 they are two halves of almost one line, and the second
-difference AT x^0 can hardly tell them apart: compare what lies ahead of x^0 on each (`Bend.change`, `Bend.sharpest`). A
-classification loss cannot fall below 0, so a picture that is classified well is flat ahead of the climb whatever the
-network; the class score has no such floor and is always given beside the loss.
+A gradient and its opposite are one line, whose second difference AT x^0 is the same from both ends. The displacements
+of a climb and of an attack after several steps are two lines, but what tells flat from sharp is still what lies ahead
+of x^0 on each (`Bend.change`, `Bend.sharpest`). A classification loss cannot fall below 0, so a picture that is
+classified well is flat ahead of the climb whatever the network; the class score has no such floor and is always given
+beside the loss.
 """
 
 from dataclasses import dataclass, replace

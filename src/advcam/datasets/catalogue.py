@@ -1,6 +1,8 @@
-"""All layouts by name, and finding out which of them a folder holds."""
+"""All layouts by name, and finding out which of them a folder holds, or was meant to hold."""
 
+import csv
 import difflib
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,6 +13,7 @@ from advcam.datasets.dataset import Dataset
 from advcam.datasets.folder import ClassFolders
 from advcam.datasets.imagenet import ImageNet
 from advcam.datasets.pets import OxfordPets
+from advcam.datasets.pictures import EXTENSIONS
 from advcam.datasets.table import LabelTable
 from advcam.datasets.voc import VOC2012
 from advcam.datasets.wsol import WSOL
@@ -24,6 +27,24 @@ LAYOUTS: dict[str, Callable[[Path], Dataset]] = {
     "pets-species": partial(OxfordPets, classes="species"),
     "openimages30k": WSOL,
 }
+#: What the layouts without landmarks are told by, for people.
+_SIGNS = {
+    "coco": "annotations/instances_*.json, or annotations.json",
+    "wsol": "metadata/*/image_ids.txt",
+    "table": "labels.csv or labels.parquet",
+    "folders": "a folder of pictures for each class",
+}
+#: Patterns of what is left of a layout that lacks something; `images` and `classes.txt` are no signs, many have them.
+_TRACES = {
+    "voc2012": ("JPEGImages", "SegmentationClass", "VOCdevkit", "VOC2012"),
+    "coco": ("train20??", "val20??", "test20??"),
+    "cub200": ("images.txt", "image_class_labels.txt", "train_test_split.txt", "bounding_boxes.txt"),
+    "imagenet": ("ILSVRC", "LOC_*"),
+    "pets": ("annotations/trimaps",),
+    "wsol": ("metadata",),
+}
+#: Names of folders that hold pictures of any class.
+_CONTAINERS = {"images", "image", "imgs", "img", "jpegimages", "pictures", "photos", "photographs", "data", "dataset"}
 
 
 def open_dataset(root: Path, layout: str | None = None) -> Dataset:
@@ -55,23 +76,81 @@ def open_dataset(root: Path, layout: str | None = None) -> Dataset:
 def detect_layout(root: Path) -> str:
     """Name of the layout that a folder holds.
 
+    Folders that hold nothing but a container of pictures (`images`, `JPEGImages` ..) are no classes: such a root is
+    refused, where --layout folders would take it.
+
     Raises:
-        DatasetError: None fits; the message lists what was looked for.
+        DatasetError: None fits; the message says what is missing of the layout that it looks like, or what was looked
+            for.
     """
     if not root.is_dir():
         raise DatasetError(f"{root} is no folder; name the root folder of a data set")
     fitting = _fitting(root)
     if fitting:
         return fitting[0]
-    looked_for = "; ".join(f"{kind.layout}: {', '.join(kind.landmarks)}" for kind in _KINDS if kind.landmarks)
-    found = ", ".join(sorted(entry.name for entry in root.iterdir())[:8]) or "nothing"
-    raise DatasetError(f"{root} holds {found}; no known layout fits (looked for {looked_for})")
-
-
-def _fitting(root: Path) -> list[str]:
-    return [kind.layout for kind in _KINDS if kind.fits(root)]
+    raise DatasetError(f"{root} holds no data set that is known; {_incomplete(root) or _unlabelled(root) or _seen(root)}")
 
 
 def describe_layouts() -> list[tuple[str, str, str]]:
-    """Name, title and landmarks of each kind of layout, for people."""
-    return [(kind.layout, kind.title, ", ".join(kind.landmarks)) for kind in _KINDS]
+    """Name, title and signs of each kind of layout, for people."""
+    return [(kind.layout, kind.title, _SIGNS.get(kind.layout, ", ".join(kind.landmarks))) for kind in _KINDS]
+
+
+def _fitting(root: Path) -> list[str]:
+    fitting = [kind.layout for kind in _KINDS if kind.fits(root)]
+    if fitting == ["folders"] and (_incomplete(root) or _only_containers(root)):
+        return []
+    return fitting
+
+
+def _incomplete(root: Path) -> str:
+    """What is missing of the layout that left the most traces; empty where there are none."""
+    traces = {name: sum(any(root.glob(pattern)) for pattern in patterns) for name, patterns in _TRACES.items()}
+    kind = max(_KINDS, key=lambda kind: traces.get(kind.layout, 0))
+    if not traces.get(kind.layout):
+        return ""
+    homes = (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012")
+    missing = min(([name for name in kind.landmarks if not (home / name).exists()] for home in homes), key=len)
+    lacks = " and ".join(missing) or _SIGNS[kind.layout]
+    return f"it looks like {kind.title} ({kind.layout}), but {lacks} is missing below it"
+
+
+def _only_containers(root: Path) -> bool:
+    """Whether every folder that would be a class is one for pictures of any class."""
+    try:
+        classes = ClassFolders(root)
+    except DatasetError:
+        return False  # opening it says why
+    parents = [root if split == "all" else root / split for split in classes.splits]
+    return all(
+        name.lower() in _CONTAINERS
+        for name in classes.class_names
+        if any(_holds_pictures(parent / name) for parent in parents)
+    )
+
+
+def _holds_pictures(folder: Path) -> bool:
+    return any(name.lower().endswith(EXTENSIONS) for _, _, names in os.walk(folder) for name in names)
+
+
+def _unlabelled(root: Path) -> str:
+    """What pictures without classes need, and which tables lie there; empty where there are no pictures below."""
+    if not _holds_pictures(root):
+        return ""
+    tables = [f"{path.name} lies there with the columns {_columns(path)}" for path in sorted(root.glob("*.csv"))]
+    found = f" ({'; '.join(tables[:3])})" if tables else ""
+    return f"its pictures have no classes: write a labels.csv with the columns image,labels beside them{found}"
+
+
+def _columns(table: Path) -> str:
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            return ", ".join(next(csv.reader(file), [])) or "none"
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return "unreadable"
+
+
+def _seen(root: Path) -> str:
+    found = ", ".join(sorted(entry.name for entry in root.iterdir())[:8]) or "nothing"
+    looked_for = "; ".join(f"{name}: {signs}" for name, _, signs in describe_layouts())
+    return f"it holds {found}; looked for {looked_for}"

@@ -73,7 +73,7 @@ class ClassScores:
 
     Args:
         title: Data set, split, pictures.
-        values: Percent by name, at least one; the first is the background.
+        values: Percent by name, at least one.
         background: Its name among the values.
     """
 
@@ -155,7 +155,8 @@ def classes_figure(scores: ClassScores) -> Figure:
         )
         axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=6)
         line = axes.axvline(mean, color=VERMILION, linestyle="--", linewidth=1)
-        axes.legend([line], [f"mean of all {len(scores.values)}: {mean:.1f} %"], loc="lower right", bbox_to_anchor=(1, 1))
+        mean_words = f"mean of all {len(scores.values)} classes: {mean:.1f} %"
+        axes.legend([line], [mean_words], loc="lower right", bbox_to_anchor=(1, 1))
         axes.set_yticks(range(len(shown)), [plain(name, 30) for name in shown])
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.set_xlim(0, 108)
@@ -225,13 +226,14 @@ def _column(part: SubFigure, heading: str, members: Sequence[PictureTiles], rows
     part.suptitle(heading, fontweight="bold")
     grid = part.subplots(rows, 3, squeeze=False)
     for axes in grid.flat:
-        axes.set_axis_off()
+        axes.set_frame_on(False)
+        axes.set(xticks=[], yticks=[])
     for axes, name in zip(grid[0], ("picture", "truth", "prediction"), strict=True):
         axes.set_title(name)
     for row, member in zip(grid, members, strict=False):
         for axes, marked in zip(row, (None, member.truth, member.prediction), strict=True):
             _tile(axes, member, marked)
-        row[1].text(0.5, -0.04, member.caption.replace("$", r"\$"), fontsize=6, ha="center", va="top", transform=row[1].transAxes)
+        row[1].set_xlabel(plain(member.caption), fontsize=6, labelpad=1)
 
 
 def _tile(axes: Axes, member: PictureTiles, marked: Mask | Sequence[Box] | None) -> None:
@@ -242,7 +244,8 @@ def _tile(axes: Axes, member: PictureTiles, marked: Mask | Sequence[Box] | None)
     axes.imshow(picture, extent=(0, width, height, 0))
     for box in () if marked is None or isinstance(marked, np.ndarray) else marked:
         colour = _PALETTE[box.class_id % (IGNORE - 1) + 1] / 255
-        outline = Rectangle((box.x0, box.y0), box.x1 - box.x0, box.y1 - box.y0, fill=False, edgecolor=colour, linewidth=1.5)
+        width, height = box.x1 - box.x0, box.y1 - box.y0
+        outline = Rectangle((box.x0, box.y0), width, height, fill=False, edgecolor=colour, linewidth=1.5)
         outline.set_path_effects([Stroke(linewidth=2.7, foreground="white"), Normal()])  # dark colours on dark places
         axes.add_patch(outline)
 

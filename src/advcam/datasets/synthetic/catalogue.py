@@ -26,6 +26,8 @@ GENERATORS: dict[str, Callable[[Path, int, int], None]] = {
     "table": write_label_table,
     "folders": write_class_folders,
 }
+#: Most pictures of a split whose scenes are not those of another split, too.
+_MOST = {"imagenet": 499, "wsol": 300, "openimages30k": 300}
 
 
 def write_dataset(layout: str, root: Path, pictures: int = 12, seed: int = 0) -> None:
@@ -34,18 +36,21 @@ def write_dataset(layout: str, root: Path, pictures: int = 12, seed: int = 0) ->
     Args:
         layout: One of `GENERATORS`.
         root: A new or empty folder.
-        pictures: How many, at least 1.
-        seed: Decides what is drawn.
+        pictures: How many, at least 1, in each split for the layouts whose splits do not share a list.
+        seed: Decides what is drawn, at least 0.
 
     Raises:
-        SettingError: No such layout, no pictures, or a folder that holds something.
+        SettingError: No such layout, too few or too many pictures, a negative seed, or a folder that holds something.
     """
     if layout not in GENERATORS:
         near = difflib.get_close_matches(layout, GENERATORS, n=1)
         advice = f"; did you mean {near[0]!r}?" if near else ""
         raise SettingError(f"nothing is generated for the layout {layout!r}{advice} (known: {', '.join(GENERATORS)})")
-    if pictures < 1:
-        raise SettingError(f"a data set has at least one picture; got {pictures}")
+    most = _MOST.get(layout, 999_999)
+    if not 1 <= pictures <= most:
+        raise SettingError(f"the layout {layout} is generated with 1 to {most} pictures; got {pictures}")
+    if seed < 0:
+        raise SettingError(f"a seed is a whole number from 0 on; got {seed}")
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise SettingError(f"{root} is not empty; name a new folder, nothing is overwritten")
+        raise SettingError(f"{root} is a file or not empty; name a new folder, nothing is overwritten")
     GENERATORS[layout](root, pictures, seed)
