@@ -62,7 +62,7 @@ def read_xml(path: Path) -> ET.Element:
         return ET.fromstring(path.read_bytes())  # noqa: S314, expat limits entity expansion since 2.4.1
     except OSError as error:
         raise _unreadable(path, error) from error
-    except (ET.ParseError, ValueError) as error:
+    except (ET.ParseError, ValueError, LookupError) as error:  # LookupError: an encoding that Python does not know
         raise DatasetError(f"{path} is no complete XML ({one_line(error)}); restore the file") from error
 
 
