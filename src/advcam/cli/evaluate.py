@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from advcam.errors import SettingError
 
 if TYPE_CHECKING:
     from advcam.pipeline.evaluation import Evaluation, Row
@@ -71,6 +74,8 @@ def evaluate(
     from advcam.pipeline.evaluate import evaluate as run_evaluate
     from advcam.pipeline.evaluation import evaluate_settings
 
+    if model is None and (weights or class_names):
+        raise SettingError("--weights and --class-names belong to a classifier; name it with --model")
     network = {"model": model, "weights": weights, "class_names": class_names} if model else None
     given = {"threshold": threshold} if threshold is not None else {}
     settings = evaluate_settings(
@@ -87,7 +92,8 @@ def evaluate(
         seed=seed,
         **given,
     )
-    console = Console(stderr=True)
+    _check_out(out, predictions)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     with Bar(console, quiet) as bar:
         result = run_evaluate(settings, bar)
     if out is not None:
@@ -98,18 +104,31 @@ def evaluate(
     if json_:
         sys.stdout.write(as_json(result) + "\n")
     elif not quiet:
-        say(result, Console(highlight=False))
+        say(result, Console(highlight=False, markup=False, emoji=False))
         if out is not None:
-            console.print(f"figures and evaluation.json in {out}", highlight=False)
+            console.print(f"figures and evaluation.json in {out}", soft_wrap=True)
     return 0
 
 
+def _check_out(out: Path | None, predictions: Path) -> None:
+    """Refuse before the work what could not be written, or would be read as predictions the next time."""
+    from advcam.pipeline.predictions import is_run
+
+    if out is None:
+        return
+    if out.exists() and not out.is_dir():
+        raise SettingError(f"{out} is a file; choose another --out, an evaluation takes a folder")
+    below = predictions.resolve() in (out.resolve(), *out.resolve().parents)
+    if below and not is_run(predictions):
+        raise SettingError(f"{out} is among the predictions, which are read again; choose another --out")
+
+
 class Bar:
-    """A progress bar, or nothing."""
+    """A progress bar on a terminal, else nothing."""
 
     def __init__(self, console: Console, quiet: bool) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.progress = Progress(*columns, console=console, transient=True, disable=quiet)
+        self.progress = Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
 
     def __enter__(self) -> "Bar":
         self.progress.start()
@@ -132,7 +151,11 @@ def say(result: "Evaluation", console: Console) -> None:
     console.print(f"{result.task} on {result.dataset}, split {result.split}: {result.pictures} pictures")
     console.print(f"predictions: {result.predictions}", soft_wrap=True)
     names = list(dict.fromkeys(name for row in result.rows for name in row.scores))
-    table = Table("", "threshold", "chosen", *(_TITLES.get(name, name.replace("_", " ")) for name in names), "95 %")
+    table = Table(box=SIMPLE, pad_edge=False)
+    for title in ("", "threshold"):
+        table.add_column(title, no_wrap=True)
+    for title in (*(_TITLES.get(name, name.replace("_", " ")) for name in names), "95 %"):
+        table.add_column(title, justify="right", no_wrap=title == "95 %")
     for row in result.rows:
         table.add_row(*_cells(row, names))
     console.print(table)
@@ -145,6 +168,6 @@ def say(result: "Evaluation", console: Console) -> None:
 def _cells(row: "Row", names: list[str]) -> list[str]:
     scores = [f"{100 * row.scores[name]:.1f}" if name in row.scores else "" for name in names]
     known = row.low == row.low  # NaN where no interval was computed
-    interval = f"{100 * row.low:.1f} to {100 * row.high:.1f}" if known else ""
-    threshold = "" if row.threshold is None else f"{row.threshold:.3g}"
-    return [row.name, threshold, row.supervision, *scores, interval]
+    interval = f"{100 * row.low:.1f} - {100 * row.high:.1f}" if known else ""
+    threshold = row.supervision if row.threshold is None else f"{row.supervision} {row.threshold:.3g}"
+    return [row.name, threshold, *scores, interval]

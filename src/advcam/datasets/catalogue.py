@@ -88,7 +88,9 @@ def detect_layout(root: Path) -> str:
     fitting = _fitting(root)
     if fitting:
         return fitting[0]
-    raise DatasetError(f"{root} holds no data set that is known; {_incomplete(root) or _unlabelled(root) or _seen(root)}")
+    raise DatasetError(
+        f"{root} holds no data set that is known; {_incomplete(root) or _unlabelled(root) or _seen(root)}"
+    )
 
 
 def describe_layouts() -> list[tuple[str, str, str]]:

@@ -5,7 +5,6 @@ one is a finding, and the check goes on. Findings are counted by kind, and the f
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 

@@ -7,13 +7,14 @@ its class by the one output that scores best there.
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from advcam.attribution.method import working_size
+from advcam.attribution.method import MIN_SIDE, working_size
 from advcam.classifiers.classifier import Classifier
 from advcam.errors import LabelError, one_line
 
@@ -31,8 +32,10 @@ def read_groups(path: Path) -> dict[str, list[int | str]]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LabelError(f"{path} cannot be read as JSON groups of classes ({one_line(error)})") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise LabelError(
+            f"{path} cannot be read as JSON groups of classes ({one_line(error)}); write it again"
+        ) from error
     if not isinstance(content, dict) or not all(_is_group(group) for group in content.values()):
         raise LabelError(
             f'{path} is no object of lists; groups are written {{"cat": [281, "tabby"]}}: for each class of the data '
@@ -94,21 +97,21 @@ class ClassMatch:
 
         With groups, a class scores as its best output does.
         """
-        scores = self._scores(picture)
-        if self._groups is None:
-            numbers = {
-                i: [self.classifier.class_id(name)] for i, name in enumerate(self.class_names) if self.covers(name)
-            }
-        else:
-            numbers = {self.class_names.index(name): group for name, group in self._groups.items()}
-        best = {class_id: max(float(scores[number]) for number in group) for class_id, group in numbers.items()}
+        scores = self._scores(picture).tolist()
+        best = {class_id: max(scores[number] for number in outputs) for class_id, outputs in self._outputs.items()}
         return sorted(best, key=lambda class_id: -best[class_id])[:count]
+
+    @cached_property
+    def _outputs(self) -> dict[int, list[int]]:
+        """The outputs that stand for each class of the data set, where there are any."""
+        if self._groups is not None:
+            return {self.class_names.index(name): group for name, group in self._groups.items()}
+        covered = {number: name for number, name in enumerate(self.class_names) if self.covers(name)}
+        return {number: [self.classifier.class_id(name)] for number, name in covered.items()}
 
     def _scores(self, picture: Image.Image) -> torch.Tensor:
         """Scores of the working picture, (K,): the groups are compared on what the climb starts from."""
-        size = working_size(picture.size, WORKING_SIDE)
-        if self.classifier.fixed_size is not None:
-            size = (self.classifier.fixed_size[1], self.classifier.fixed_size[0])
+        size = input_size(self.classifier, picture.size, WORKING_SIDE)
         resized = picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
         pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None].float() / 255
         with torch.no_grad(), self.classifier.frozen():
@@ -116,6 +119,15 @@ class ClassMatch:
 
     def _numbers(self, groups: Groups) -> dict[str, list[int]]:
         return {name: [self.classifier.class_id(member) for member in group] for name, group in groups.items()}
+
+
+def input_size(classifier: Classifier, size: tuple[int, int], max_side: int) -> tuple[int, int]:
+    """(width, height) at which a network sees a picture of a size: shrunk to a longer side, as the network needs it."""
+    if classifier.fixed_size is not None:
+        return classifier.fixed_size[1], classifier.fixed_size[0]
+    unit = classifier.size_multiple
+    width, height = (max(MIN_SIDE, unit, round(side / unit) * unit) for side in working_size(size, max_side))
+    return width, height
 
 
 def _is_group(group: object) -> bool:

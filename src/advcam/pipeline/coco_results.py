@@ -65,9 +65,10 @@ def coco_numbers(dataset: Dataset, split: str | None = None) -> CocoNumbers:
     """
     if not isinstance(dataset, COCO):
         return CocoNumbers({number + 1: number for number in range(len(dataset.class_names))}, {})
-    names = [f"annotations/instances_{name}.json" for name in ([split] if split else dataset.splits)]
-    paths = [dataset.root / name for name in (*names, "annotations.json", "_annotations.coco.json")]
-    content = read_json(min((path for path in paths if path.is_file()), key=lambda path: path.stat().st_size))
+    instances = [dataset.root / f"annotations/instances_{name}.json" for name in ([split] if split else dataset.splits)]
+    own = [dataset.root / name for name in ("annotations.json", "_annotations.coco.json")]
+    files = [path for path in instances if path.is_file()] or [path for path in own if path.is_file()][:1]
+    content = read_json(min(files, key=lambda path: path.stat().st_size))
     try:
         categories = sorted(category["id"] for category in content["categories"])
         pictures = {str(image["id"]): image["file_name"] for image in content["images"]}

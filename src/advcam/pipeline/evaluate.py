@@ -20,13 +20,31 @@ from advcam.pipeline.class_match import ClassMatch, read_groups
 from advcam.pipeline.evaluate_boxes import BoxEvaluation, Ranking, evaluate_pxap
 from advcam.pipeline.evaluate_faithfulness import evaluate_faithfulness
 from advcam.pipeline.evaluate_masks import SeedEvaluation, evaluate_masks
-from advcam.pipeline.evaluation import EvaluateSettings, Evaluation, Pair, Task, Watcher, pair_up
-from advcam.pipeline.predictions import Predictions, open_predictions
+from advcam.pipeline.evaluation import (
+    EvaluateSettings,
+    Evaluation,
+    Pair,
+    Task,
+    Watcher,
+    labelled_part,
+    naming,
+    note_without,
+    pair_up,
+)
+from advcam.pipeline.predictions import Kind, Predictions, RunMaps, open_predictions
 from advcam.store.files import write_text
 from advcam.types import Sample
 
 #: Predicted classes that Top-k Loc looks at.
 _RANKS = 5
+#: Pictures that are looked at to find out what the truth is.
+_LOOKED_AT = 50
+_TAKES: dict[Task, tuple[Kind, ...]] = {
+    "segmentation": ("maps", "masks"),
+    "localization": ("maps", "masks", "boxes"),
+    "pxap": ("maps", "masks"),
+    "faithfulness": ("maps",),
+}
 
 
 def evaluate(settings: EvaluateSettings, watcher: Watcher) -> Evaluation:
@@ -45,6 +63,8 @@ def evaluate(settings: EvaluateSettings, watcher: Watcher) -> Evaluation:
     predictions = open_predictions(settings.predictions, dataset, groups)
     pairs, notes = pair_up(dataset, predictions, settings)
     task = settings.protocol or _fitting_task(dataset, predictions, pairs)
+    _check_fit(task, predictions, settings)
+    labelled_part(len(pairs), settings)
     result = Evaluation(
         task=task,
         headline="",
@@ -57,7 +77,8 @@ def evaluate(settings: EvaluateSettings, watcher: Watcher) -> Evaluation:
     _run(task, dataset, predictions, settings, pairs, result, watcher)
     absent = _absent_classes(dataset, pairs)
     if absent:
-        result.notes.append(f"{len(absent)} classes of the data set are in no scored picture and in no mean")
+        what = "classes of the data set are in no picture here, and in no mean unless they are predicted"
+        result.notes += note_without(what, absent)
     return result
 
 
@@ -98,13 +119,31 @@ def _run(
         evaluate_faithfulness(dataset, predictions, settings, pairs, result, watcher)
 
 
+def _check_fit(task: Task, predictions: Predictions, settings: EvaluateSettings) -> None:
+    """Raise `SettingError` where predictions or options have no place in a protocol: nothing is ignored silently."""
+    if predictions.kind not in _TAKES[task]:
+        raise SettingError(
+            f"{predictions.where} holds {predictions.kind}, but the protocol {task} takes {' or '.join(_TAKES[task])}"
+        )
+    if settings.labelled and (task in ("pxap", "faithfulness") or predictions.kind != "maps"):
+        raise SettingError(
+            f"labelled pictures choose a threshold, and {task} of {predictions.kind} has none; leave --labelled away"
+        )
+    if settings.top_classes and task != "localization":
+        raise SettingError(f"predicted classes are for Top-k Loc, not for {task}; leave --top-classes away")
+    if settings.model and task not in ("localization", "faithfulness"):
+        raise SettingError(f"the protocol {task} asks no classifier; leave --model away")
+    if settings.groups and not (isinstance(predictions, RunMaps) or settings.model):
+        raise SettingError("groups are for a run of advcam or for --model; leave --groups away")
+
+
 def _fitting_task(dataset: Dataset, predictions: Predictions, pairs: Sequence[Pair]) -> Task:
     """Masks are scored as masks where there are true ones; boxes, and maps without true masks, as boxes.
 
     Raises:
         SettingError: There is neither a true mask nor a true box.
     """
-    first = [pair.sample.id for pair in pairs[:50]]
+    first = [pair.sample.id for pair in pairs[:_LOOKED_AT]]
     if predictions.kind != "boxes" and any(dataset.mask(id_) is not None for id_ in first):
         return "segmentation"
     if any(dataset.boxes(id_) for id_ in first):
@@ -121,7 +160,8 @@ def _ranking(dataset: Dataset, pairs: Sequence[Pair], settings: EvaluateSettings
         labelled = label_samples([pair.sample for pair in pairs], settings.top_classes)
         if labelled.unlabelled:
             raise DatasetError(f"{settings.top_classes} has no row for {labelled.unlabelled[0].id}; list every picture")
-        ranks = {s.id: [dataset.class_id(label) for label in s.labels or ()] for s in labelled.samples}
+        with naming(str(settings.top_classes)):
+            ranks = {s.id: [dataset.class_id(label) for label in s.labels or ()] for s in labelled.samples}
         return lambda sample: ranks[sample.id]
     if settings.model is None:
         return lambda sample: ()

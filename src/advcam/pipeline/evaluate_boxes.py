@@ -22,6 +22,7 @@ from advcam.pipeline.evaluation import (
     Pair,
     Row,
     Watcher,
+    label_free,
     labelled_part,
     naming,
     note_without,
@@ -95,7 +96,7 @@ class BoxEvaluation:
         result.pictures, result.headline = len(scored), "max_box_acc_v2"
         result.rows.append(self._oracle_row("predictions", ours))
         if self.predictions.kind == "maps":
-            result.rows += [self._row(ours, choice) for choice in self._choices(labelled)]
+            result.rows += [self._row(ours, choice) for choice in self._choices(labelled, result)]
             curves = {f"BoxAcc at IoU {delta:g}": ours.curves_v2[i] for i, delta in enumerate(DELTAS)}
             result.thresholds = ours.thresholds.tolist()
             result.curves = {name: [float(v) for v in curve] for name, curve in curves.items()}
@@ -107,8 +108,8 @@ class BoxEvaluation:
             "boxes are those of the true class's map, also for Top-k Loc; GT-known is IoU 0.5 with the largest contour"
         )
 
-    def _choices(self, labelled: NDArray[np.int64]) -> list[ThresholdChoice]:
-        choices = [choose_fixed(self.settings.threshold), self.rule.choose()]
+    def _choices(self, labelled: NDArray[np.int64], result: Evaluation) -> list[ThresholdChoice]:
+        choices = [choose_fixed(self.settings.threshold), *label_free(self.rule, result)]
         if len(labelled):
             seen = self.accuracies["predictions"].subset(labelled)
             curve = seen.curves_v2.mean(axis=0)
@@ -138,17 +139,21 @@ class BoxEvaluation:
         return row(name, "oracle", detail, accuracy.best_threshold, scores, interval)
 
     def _top(self, accuracy: MaxBoxAcc, threshold: float | None) -> dict[str, float]:
-        if not all(len(ranked) >= 5 for _, ranked in self.ranked):
-            return {}
-        return {f"top{k}_loc": accuracy.top_loc(k, threshold) for k in (1, 5)}
+        return {f"top{k}_loc": accuracy.top_loc(k, threshold) for k in self._ranks()}
+
+    def _ranks(self) -> list[int]:
+        """The k of Top-k Loc for which every picture has enough predicted classes."""
+        known = min(len(ranked) for _, ranked in self.ranked)
+        return [k for k in (1, 5) if k <= known]
 
     def _accuracy_notes(self, scored: NDArray[np.int64]) -> list[str]:
         """The classifier's own accuracy, the ceiling of Top-k Loc."""
-        if not all(len(ranked) >= 5 for _, ranked in self.ranked):
+        if not self._ranks():
             return ["Top-1 and Top-5 Loc need the predicted classes: give --top-classes or --model"]
-        right = [[self.ranked[i][0] in self.ranked[i][1][:k] for i in scored] for k in (1, 5)]
-        top1, top5 = (float(np.mean(hits)) for hits in right)
-        return [f"the classifier's own accuracy on these pictures: top-1 {top1:.1%}, top-5 {top5:.1%}"]
+        shares = {k: np.mean([self.ranked[i][0] in self.ranked[i][1][:k] for i in scored]) for k in self._ranks()}
+        words = ", ".join(f"top-{k} {share:.1%}" for k, share in shares.items())
+        few = "" if 5 in shares else "; Top-5 Loc needs five predicted classes for every picture"
+        return [f"the classifier's own accuracy on these pictures: {words}{few}"]
 
     def _fixed(self, accuracy: MaxBoxAcc) -> float:
         return _nearest(accuracy, self.settings.threshold)
@@ -209,7 +214,9 @@ def class_map(predictions: Predictions, pair: Pair, class_id: int) -> FloatArray
         raise SettingError(f"{predictions.where} holds boxes; this protocol takes maps or masks")
     class_ids, maps = predictions.maps(pair.name, pair.sample)
     if class_id not in class_ids:
-        raise DatasetError(f"no map of the true class; there are maps of {len(class_ids)} other classes")
+        raise DatasetError(
+            f"no map of the true class; there are maps of {len(class_ids)} other classes: make maps of the image labels"
+        )
     return np.asarray(maps[class_ids.index(class_id)], dtype=np.float32)
 
 

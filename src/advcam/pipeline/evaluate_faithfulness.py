@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advcam.attribution.method import working_size
 from advcam.classifiers.catalogue import load_classifier
 from advcam.classifiers.classifier import Classifier
 from advcam.datasets.dataset import Dataset
@@ -15,9 +14,9 @@ from advcam.errors import DatasetError, SettingError
 from advcam.evaluate.baselines import centre_map, random_map
 from advcam.evaluate.bootstrap import Interval, bootstrap_mean
 from advcam.evaluate.faithfulness import Confidence, average_drop, average_increase, confidence, deletion, insertion
-from advcam.pipeline.class_match import ClassMatch, read_groups
+from advcam.pipeline.class_match import ClassMatch, input_size, read_groups
 from advcam.pipeline.evaluate_masks import at_size
-from advcam.pipeline.evaluation import EvaluateSettings, Evaluation, Pair, Watcher, naming, row
+from advcam.pipeline.evaluation import EvaluateSettings, Evaluation, Pair, Watcher, naming, note_without, row
 from advcam.pipeline.predictions import Predictions
 from advcam.types import FloatArray
 
@@ -59,7 +58,7 @@ def evaluate_faithfulness(
 
     Raises:
         SettingError: No classifier was named.
-        DatasetError: No picture has a label.
+        DatasetError: No picture has a map.
     """
     if settings.model is None:
         raise SettingError("faithfulness asks the classifier: name it with --model (and --weights)")
@@ -68,13 +67,16 @@ def evaluate_faithfulness(
     match = ClassMatch(classifier, dataset.class_names, groups)
     found = {name: Faithfulness() for name in ("predictions", "centre", "random")}
     watcher.start("faithfulness", len(pairs))
+    without = []
     for number, pair in enumerate(pairs):
         with naming(pair.sample.id):
-            _add(pair, predictions, match, found, settings.seed + number)
+            if not _add(pair, predictions, match, found, settings.seed + number):
+                without.append(pair.sample.id)
         watcher.step()
-    if not found["predictions"].insertion:
-        raise DatasetError(f"no picture of the split {settings.split!r} has a label, so there is no class to ask for")
-    result.pictures, result.headline = len(pairs), "insertion"
+    result.pictures, result.headline = len(pairs) - len(without), "insertion"
+    if not result.pictures:
+        raise DatasetError(f"no picture of the split {settings.split!r} has a map, so there is nothing to ask for")
+    result.notes += note_without("pictures have no map and are left out", without)
     result.rows += [
         row(name, "none", "no threshold", None, f.scores(), f.interval(settings)) for name, f in found.items()
     ]
@@ -83,18 +85,18 @@ def evaluate_faithfulness(
     )
 
 
-def _add(pair: Pair, predictions: Predictions, match: ClassMatch, found: dict[str, Faithfulness], seed: int) -> None:
+def _add(pair: Pair, predictions: Predictions, match: ClassMatch, found: dict[str, Faithfulness], seed: int) -> bool:
+    """Measure each map of a picture; False where it has none."""
     picture = read_picture(pair.sample.path)
-    labels = pair.sample.labels or ()
-    targets = dict(zip(labels, match.targets(picture, labels), strict=True))
-    small = picture.resize(working_size(picture.size, _SIDE))
+    class_ids, maps = predictions.maps(pair.name, pair.sample)
+    targets = match.targets(picture, [match.class_names[class_id] for class_id in class_ids])
+    small = picture.resize(input_size(match.classifier, picture.size, _SIDE))
     pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
     size = (small.height, small.width)
-    class_ids, maps = predictions.maps(pair.name, pair.sample)
-    for class_id, own in zip(class_ids, at_size(maps, size), strict=True):
-        target = targets[match.class_names[class_id]]
+    for target, own in zip(targets, at_size(maps, size), strict=True):
         for kind, one in zip(found.values(), (own, centre_map(size), random_map(size, seed)), strict=True):
             _measure(kind, match.classifier, pixels, one, target)
+    return bool(class_ids)
 
 
 def _measure(kind: Faithfulness, classifier: Classifier, pixels: Tensor, one: FloatArray, target: int) -> None:

@@ -20,6 +20,7 @@ from advcam.pipeline.evaluation import (
     Pair,
     Row,
     Watcher,
+    label_free,
     labelled_part,
     naming,
     note_without,
@@ -85,7 +86,7 @@ class SeedEvaluation:
         if len(labelled):
             curve = self.sweeps["predictions"].subset(labelled).miou
             choices.append(choose_validated(curve, ours.thresholds.tolist(), len(labelled)))
-        choices += [choose_fixed(self.settings.threshold), self.rule.choose()]
+        choices += [choose_fixed(self.settings.threshold), *label_free(self.rule, result)]
         result.rows += [self._row("predictions", ours, choice) for choice in choices]
         for name in FLOORS:
             sweep = self.sweeps[name].subset(scored)
@@ -118,7 +119,7 @@ def evaluate_masks(
 
     Raises:
         DatasetError: No picture has a mask.
-        PictureError: A predicted mask has another size than its truth.
+        SettingError: A predicted mask has another size than its truth, or numbers of no class.
     """
     watcher.start("masks", len(pairs))
     confusion, boundary = ConfusionMatrix(len(dataset.class_names) + 1), BoundaryIoU(len(dataset.class_names) + 1)
@@ -135,12 +136,13 @@ def evaluate_masks(
                 boundary.add(truth, mask)
                 sweep.add(truth, *_as_maps(mask))
             confusion = confusion + one
-            result.picture_scores[pair.sample.id] = one.scores().miou
+            if np.isfinite(score := one.scores().miou):
+                result.picture_scores[pair.sample.id] = score
         watcher.step()
-    if not result.picture_scores:
+    result.pictures, result.headline = len(pairs) - len(without), "miou"
+    if not result.pictures:
         raise DatasetError(f"no picture of the split {settings.split!r} has a mask; choose another split or protocol")
     result.notes += note_without("pictures have no mask and are left out", without)
-    result.pictures, result.headline = len(result.picture_scores), "miou"
     scores = summary(confusion.scores()) | {"boundary_iou": boundary.miou}
     interval = sweep.bootstrap(0.5, resamples=settings.resamples, seed=settings.seed)
     detail = "finished masks; whoever made them knows what chose their threshold"

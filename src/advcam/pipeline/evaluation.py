@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from advcam.datasets.dataset import Dataset
-from advcam.errors import AdvcamError, DatasetError
+from advcam.errors import AdvcamError, DatasetError, SettingError
 from advcam.evaluate.bootstrap import Interval
+from advcam.evaluate.selection import LabelFree, ThresholdChoice
 from advcam.pipeline.config import ModelSettings, Settings, validated
 from advcam.pipeline.predictions import Predictions
 from advcam.types import DEFAULT_THRESHOLD, Sample
@@ -104,7 +105,7 @@ class Evaluation:
         rows: The table.
         thresholds: T thresholds of the curves.
         curves: Scores at each threshold, by name, for figures.
-        classes: For each class: name, pictures, scores by name.
+        classes: For each class that truth or prediction holds: its name, and scores by name.
         picture_scores: Score of each picture at the threshold that needs no truth, by id.
         notes: What a reader must know: missing and surplus predictions, pictures without truth, absent classes.
     """
@@ -143,30 +144,38 @@ class Pair:
 
 
 def pair_up(dataset: Dataset, predictions: Predictions, settings: EvaluateSettings) -> tuple[list[Pair], list[str]]:
-    """The pictures of the split that are predicted, each once, and notes about all others.
+    """The pictures of the split that are predicted, each once, sorted by id, and notes about all others.
+
+    In this order the result does not depend on the order of the lists.
 
     Raises:
-        DatasetError: A picture is not predicted and `missing` is "error", or none is.
+        DatasetError: A picture is not predicted and `missing` is "error", none is, or one prediction fits two pictures.
     """
     pairs: dict[str, Pair] = {}
-    missing: list[str] = []
+    missing: dict[str, None] = {}
+    owner: dict[str, str] = {}
     repeated = 0
     for sample in dataset.samples(settings.split):
+        if sample.id in pairs or sample.id in missing:
+            repeated += 1
+            continue
         name = predictions.name_of(sample)
-        repeated += sample.id in pairs
         if name is None:
-            missing.append(sample.id)
-        else:
-            pairs.setdefault(sample.id, Pair(sample, name))
-    _refuse_missing(missing, len(pairs), settings)
-    used = {pair.name for pair in pairs.values()}
-    surplus = [name for name in predictions.names if name not in used]
+            missing[sample.id] = None
+            continue
+        if owner.setdefault(name, sample.id) != sample.id:
+            raise DatasetError(
+                f"the prediction {name} of {settings.predictions} fits two pictures, {owner[name]} and {sample.id}; "
+                "name predictions by the whole ids"
+            )
+        pairs[sample.id] = Pair(sample, name)
+    _refuse_missing(list(missing), len(pairs), settings)
     notes = [
-        _named("of the split are not predicted and left out", missing),
-        _named("predictions belong to no picture of the split", surplus),
+        _named(f"of {len(pairs) + len(missing)} pictures of the split are not predicted and left out", list(missing)),
+        _named("predictions belong to no picture of the split", [n for n in predictions.names if n not in owner]),
         f"{repeated} ids stand in the list more than once; each picture counts once" if repeated else "",
     ]
-    return list(pairs.values()), [note for note in notes if note]
+    return [pairs[id_] for id_ in sorted(pairs)], [note for note in notes if note]
 
 
 def labelled_part(count: int, settings: EvaluateSettings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -182,6 +191,15 @@ def labelled_part(count: int, settings: EvaluateSettings) -> tuple[NDArray[np.in
         )
     order = np.random.default_rng(settings.seed).permutation(count)
     return np.sort(order[: settings.labelled]), np.sort(order[settings.labelled :])
+
+
+def label_free(rule: LabelFree, result: Evaluation) -> list[ThresholdChoice]:
+    """The choice of the label-free rule; none, and a note in the result, where nothing can be told from the maps."""
+    try:
+        return [rule.choose()]
+    except SettingError as error:
+        result.notes.append(f"there is no label-free threshold: {error}")
+        return []
 
 
 def row(
@@ -218,7 +236,7 @@ def _refuse_missing(missing: Sequence[str], found: int, settings: EvaluateSettin
     if not found:
         raise DatasetError(
             f"{settings.predictions} predicts none of the {total} pictures of the split (first: {missing[0]}); names "
-            "are compared with and without folders and extension"
+            "are compared as paths, with and without extension"
         )
     if missing and settings.missing == "error":
         raise DatasetError(

@@ -77,7 +77,8 @@ def evaluation_figures(result: Evaluation, settings: EvaluateSettings) -> dict[s
         figures["classes"] = classes_figure(ClassScores(title, values, background="background"))
     groups = examples(result, settings)
     if groups:
-        figures["pictures"] = pictures_figure(f"{_title(result)}{_at_threshold(result, settings)}", groups)
+        hits = "; hit: IoU of at least 50 %" if result.task == "localization" else ""
+        figures["pictures"] = pictures_figure(f"{_title(result)}{_at_threshold(result, settings)}{hits}", groups)
     if result.task == "faithfulness":
         figures["faithfulness"] = faithfulness_figure(_title(result), _measures(result))
     return figures

@@ -13,6 +13,7 @@ from advcam.store.files import write_text
 _HEADER = "# Settings of advcam localize, chosen on labelled pictures; `chosen` says how.\n"
 _SHOWN = 40  # characters of a wrong value in an error
 _MAX_BYTES = 1_000_000
+_DEEPEST = 10
 
 
 class Provenance(Settings):
@@ -90,10 +91,10 @@ def _load(path: Path) -> Any:  # noqa: ANN401, whatever the file holds
         if path.stat().st_size > _MAX_BYTES:
             raise SettingError(f"{path} has more than {_MAX_BYTES:,} bytes; a recipe is a page of text")
         text = path.read_text(encoding="utf-8")
-        # Nothing here refers to another place in the file, and references can blow a page up to gigabytes.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise SettingError(f"{path} uses YAML references (*name); write the values out")
+        _check_shape(text, path)
         return yaml.safe_load(text)
+    except SettingError:  # a ValueError, like those of the parser below
+        raise
     except OSError as error:
         raise SettingError(f"cannot read the recipe {path} ({error.strerror}); name a recipe.yaml") from error
     except yaml.MarkedYAMLError as error:
@@ -102,6 +103,20 @@ def _load(path: Path) -> Any:  # noqa: ANN401, whatever the file holds
         raise SettingError(f"{path} is no plain YAML ({problem}{line}); mend it or write it anew") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SettingError(f"{path} is no plain YAML ({one_line(error)}); mend it or write it anew") from error
+
+
+def _check_shape(text: str, path: Path) -> None:
+    """Refuse what a recipe never has before anything is built of it.
+
+    References can blow a page up to gigabytes, and deep nesting takes the parser minutes.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise SettingError(f"{path} uses YAML references (*name); write the values out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise SettingError(f"{path} nests more than {_DEEPEST} lists or groups of keys; a recipe is a page of text")
 
 
 def _shown(value: object) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from advcam.pipeline.config import MethodSettings, OutputSettings
 from advcam.pipeline.recipe import Provenance, Recipe, write_recipe
 from advcam.pipeline.tune_choice import MOST_GIVEN, Choice, CrossValidation
-from advcam.pipeline.tune_search import Constants, Trial
+from advcam.pipeline.tune_search import Trial
 from advcam.store.files import write_text
 from advcam.types import DEFAULT_THRESHOLD
 
@@ -105,7 +105,6 @@ class TuneResult:
     @property
     def recipe(self) -> Recipe:
         """The recommended settings, each written out, and where they come from."""
-        method = _method(self.choice, self.trials[self.choice.trial].constants, self.max_side)
         chosen = Provenance(
             supervision=f"validated on {len(self.labelled)} labelled pictures",
             recommended=self.recommended,
@@ -121,7 +120,15 @@ class TuneResult:
             passes=self.spent,
             figures={name: round(value, 4) for name, value in self.figures.items()},
         )
-        return Recipe(method=method, outputs=OutputSettings(threshold=self.choice.threshold), chosen=chosen)
+        outputs = OutputSettings(threshold=self.choice.threshold)
+        return Recipe(method=self.settings(self.choice), outputs=outputs, chosen=chosen)
+
+    def settings(self, choice: Choice) -> MethodSettings:
+        """A choice as settings, every value written out, so that a recipe outlives a change of the defaults."""
+        climb: dict[str, Any] = {"method": "advcam", "iterations": choice.extent.iterations}
+        climb |= self.trials[choice.trial].constants
+        values = climb if choice.extent.iterations else {"method": "cam"}
+        return MethodSettings(**values, scales=choice.extent.scales, max_side=self.max_side)
 
     def content(self) -> dict[str, Any]:
         """Everything, as tune.json has it."""
@@ -149,7 +156,7 @@ class TuneResult:
     def _described(self, choice: Choice) -> dict[str, Any]:
         return {
             "trial": choice.trial,
-            "method": _method(choice, self.trials[choice.trial].constants, self.max_side).chosen(),
+            "method": {"method": self.settings(choice).method, **self.settings(choice).chosen()},
             "threshold": choice.threshold,
             "miou_where_chosen": choice.miou,
             "passes": choice.extent.passes,
@@ -169,7 +176,6 @@ def write_outputs(result: TuneResult) -> None:
 def words(result: TuneResult) -> list[str]:
     """The figures for people, a line each; mIoU in per cent."""
     return [
-        *result.notes,
         _effort(result),
         *_table(result),
         f"the defaults at their own threshold {DEFAULT_THRESHOLD:g}, nothing chosen: {100 * result.fixed:.1f}",
@@ -216,7 +222,7 @@ def _advice(result: TuneResult) -> str:
 
 
 def _setting(result: TuneResult, choice: Choice) -> str:
-    method = _method(choice, result.trials[choice.trial].constants, result.max_side).chosen()
+    method = result.settings(choice).chosen()
     method.pop("max_side")
     scales = ", ".join(f"{scale:g}" for scale in method.pop("scales"))
     constants = [f"{name.replace('_', ' ')} {value}" for name, value in method.items()] or ["plain CAM, no climb"]
@@ -225,10 +231,3 @@ def _setting(result: TuneResult, choice: Choice) -> str:
         f"{', '.join(constants)}; scales {scales}; threshold {choice.threshold:g}; {choice.extent.passes:,.0f} passes "
         f"a map" + ("" if choice.extent == result.defaults.extent else f", {cost:.2f} times the defaults")
     )
-
-
-def _method(choice: Choice, constants: Constants, max_side: int) -> MethodSettings:
-    """Every value written out, so that the recipe outlives a change of the defaults."""
-    climb: dict[str, Any] = {"method": "advcam", "iterations": choice.extent.iterations, **constants}
-    values = climb if choice.extent.iterations else {"method": "cam"}
-    return MethodSettings(**values, scales=choice.extent.scales, max_side=max_side)

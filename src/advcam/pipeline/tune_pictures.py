@@ -67,7 +67,9 @@ class Handful:
     @property
     def notes(self) -> list[str]:
         """What was left out, in words."""
-        return [f"left out {count} pictures {reason}" for reason, count in sorted(self.left_out.items())]
+        return [
+            f"left out {count} picture{'s' * (count > 1)} {reason}" for reason, count in sorted(self.left_out.items())
+        ]
 
 
 class _UnfitError(Exception):

@@ -6,13 +6,14 @@ Everything here turns numbers and arrays into a matplotlib figure. Scores are in
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from textwrap import wrap
 
 import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import Normal, Stroke
+from matplotlib.patheffects import Normal, Stroke, withStroke
 from matplotlib.text import Text
 from numpy.typing import NDArray
 from PIL import Image
@@ -120,13 +121,13 @@ def curves_figure(curves: ScoreCurves) -> Figure:
     with style():
         figure = new_figure(PAGE_WIDTH, 3.2)
         axes = figure.subplots()
-        figure.suptitle(plain(curves.title, 110))
+        _entitle(figure, curves.title)
         for place, ((name, values), (colour, dashes)) in enumerate(
             zip(curves.lines.items(), cycle(_CURVES), strict=False)
         ):
             axes.plot(curves.x, values, dashes, color=colour, label=plain(name), linewidth=1.2 if place else 2)
-        for (name, value), dashes in zip(curves.levels.items(), cycle(_LEVELS), strict=False):
-            axes.axhline(value, color=GREY, linestyle=dashes, linewidth=1, label=plain(name))
+        for (name, value), pattern in zip(curves.levels.items(), cycle(_LEVELS), strict=False):
+            axes.axhline(value, color=GREY, linestyle=pattern, linewidth=1, label=plain(name))
         axes.set_xlabel(curves.x_name)
         axes.set_ylabel(curves.y_name, y=0.4)
         axes.set_xlim(0, curves.x_end)
@@ -148,14 +149,16 @@ def classes_figure(scores: ClassScores) -> Figure:
     with style():
         figure = new_figure(PAGE_WIDTH * 0.7, 1 + 0.16 * len(shown))
         axes = figure.subplots()
-        figure.suptitle(title.replace("$", r"\$"))
+        _entitle(figure, title)
         values = [scores.values[name] for name in shown]
         bars = axes.barh(
             range(len(shown)), values, color=[GREY if name == scores.background else BLUE for name in shown], height=0.7
         )
-        axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=6)
+        axes.bar_label(
+            bars, fmt="%.1f", padding=2, fontsize=6, path_effects=[withStroke(linewidth=2, foreground="white")]
+        )
         line = axes.axvline(mean, color=VERMILION, linestyle="--", linewidth=1)
-        mean_words = f"mean of all {len(scores.values)} classes: {mean:.1f} %"
+        mean_words = f"mean of {len(scores.values)}, background included: {mean:.1f} %"
         axes.legend([line], [mean_words], loc="lower right", bbox_to_anchor=(1, 1))
         axes.set_yticks(range(len(shown)), [plain(name, 30) for name in shown])
         axes.set_ylim(len(shown) - 0.4, -0.6)
@@ -170,7 +173,7 @@ def pictures_figure(title: str, groups: Mapping[str, Sequence[PictureTiles]]) ->
     rows = max(map(len, groups.values()))
     with style():
         figure = new_figure(PAGE_WIDTH * len(groups) / 2, 0.6 + 1.15 * rows)
-        figure.suptitle(title.replace("$", r"\$"))
+        _entitle(figure, title)
         parts = figure.subfigures(1, len(groups), squeeze=False, wspace=0.02)[0]
         for part, (heading, members) in zip(parts, groups.items(), strict=True):
             _column(part, heading, members, rows)
@@ -181,19 +184,26 @@ def faithfulness_figure(title: str, measures: Sequence[Bars]) -> Figure:
     """Bars of each measure side by side, with the 95 % interval where there is one."""
     with style():
         figure = new_figure(PAGE_WIDTH, 2.4)
-        figure.suptitle(plain(title, 110))
-        for axes, measure in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True):
-            places, names = range(len(measure.values)), list(measure.values)
-            colours = [BLUE, *[GREY] * (len(names) - 1)]
-            bars = axes.bar(places, list(measure.values.values()), color=colours, width=0.6)
+        _entitle(figure, title)
+        row = figure.subplots(1, len(measures), squeeze=False, sharey=True)[0]
+        row[0].set_ylabel("area under the curve (%)")
+        for axes, measure in zip(row, measures, strict=True):
+            names = list(measure.values)
+            axes.bar(
+                names, [measure.values[name] for name in names], color=[BLUE, *[GREY] * (len(names) - 1)], width=0.6
+            )
             for place, name in enumerate(names):
-                if name in measure.intervals:
-                    axes.vlines(place, *measure.intervals[name], color=BLACK, linewidth=1)
-            axes.bar_label(bars, fmt="%.1f", label_type="center", color="white", fontsize=7)
-            axes.set_xticks(places, names)
+                low, high = measure.intervals.get(name, (measure.values[name],) * 2)
+                axes.vlines(place, low, high, color=BLACK, linewidth=1)
+                axes.text(place, high, f"{measure.values[name]:.1f}", fontsize=7, ha="center", va="bottom")
             axes.set_title(measure.name)
-            axes.set_ylabel("area under the curve (%)")
     return figure
+
+
+def _entitle(figure: Figure, title: str) -> None:
+    """The title, as many lines as the figure needs for it."""
+    lines = [part for line in title.splitlines() for part in wrap(line, int(14 * figure.get_figwidth()))]
+    figure.suptitle("\n".join(lines).replace("$", r"\$"))
 
 
 def _flags(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
@@ -232,6 +242,7 @@ def _column(part: SubFigure, heading: str, members: Sequence[PictureTiles], rows
         axes.set_title(name)
     for row, member in zip(grid, members, strict=False):
         for axes, marked in zip(row, (None, member.truth, member.prediction), strict=True):
+            axes.set_anchor("N")  # tiles of one row begin at one height
             _tile(axes, member, marked)
         row[1].set_xlabel(plain(member.caption), fontsize=6, labelpad=1)
 
