@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 _TITLES = {
     "miou": "mIoU",
-    "boundary_iou": "boundary IoU",
-    "precision": "precision",
+    "boundary_iou": "boundary\nIoU",
+    "precision": "prec.",
     "recall": "recall",
-    "pixel_accuracy": "pixel acc.",
-    "max_box_acc_v2": "MaxBoxAccV2",
+    "pixel_accuracy": "pixel\nacc.",
+    "max_box_acc_v2": "MaxBox\nAccV2",
     "gt_known": "GT-known",
-    "top1_loc": "Top-1 Loc",
-    "top5_loc": "Top-5 Loc",
+    "top1_loc": "Top-1\nLoc",
+    "top5_loc": "Top-5\nLoc",
     "pxap": "PxAP",
 }
 
@@ -148,14 +148,16 @@ class Bar:
 
 def say(result: "Evaluation", console: Console) -> None:
     """The table and the notes."""
-    console.print(f"{result.task} on {result.dataset}, split {result.split}: {result.pictures} pictures")
+    console.print(
+        f"{result.task} on {result.dataset}, split {result.split}: {result.pictures} pictures", soft_wrap=True
+    )
     console.print(f"predictions: {result.predictions}", soft_wrap=True)
     names = list(dict.fromkeys(name for row in result.rows for name in row.scores))
-    table = Table(box=SIMPLE, pad_edge=False)
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for title in ("", "threshold"):
         table.add_column(title, no_wrap=True)
-    for title in (*(_TITLES.get(name, name.replace("_", " ")) for name in names), "95 %"):
-        table.add_column(title, justify="right", no_wrap=title == "95 %")
+    for title in (*(_TITLES.get(name, name.replace("_", "\n")) for name in names), "95 %"):
+        table.add_column(title, justify="right", no_wrap=True)
     for row in result.rows:
         table.add_row(*_cells(row, names))
     console.print(table)
@@ -166,8 +168,8 @@ def say(result: "Evaluation", console: Console) -> None:
 
 
 def _cells(row: "Row", names: list[str]) -> list[str]:
-    scores = [f"{100 * row.scores[name]:.1f}" if name in row.scores else "" for name in names]
-    known = row.low == row.low  # NaN where no interval was computed
-    interval = f"{100 * row.low:.1f} - {100 * row.high:.1f}" if known else ""
+    """A row as text; what is not defined stays empty."""
+    scores = {name: f"{100 * score:.1f}" for name, score in row.scores.items() if score == score}  # not NaN
+    interval = f"{100 * row.low:.1f}-{100 * row.high:.1f}" if row.low == row.low else ""
     threshold = row.supervision if row.threshold is None else f"{row.supervision} {row.threshold:.3g}"
-    return [row.name, threshold, *scores, interval]
+    return [row.name, threshold, *(scores.get(name, "") for name in names), interval]

@@ -107,7 +107,7 @@ class _Reader:
         corners = self._found_corners(pair, class_id, size)
         iou = box_iou(corners, scaled_corners(truth, size)).max()
         found = (_on_picture(corners[0], class_id, size),) if corners.any() else ()
-        caption = f"{pair.sample.id}: {f'IoU {100 * iou:.1f} %' if found else 'no box'}"
+        caption = f"{pair.sample.id}: {f'IoU {100 * iou:.1f} %' if found else 'no box of its class'}"
         return PictureTiles(caption, _thumbnail(pair), size, truth, found)
 
     def _found_mask(self, pair: Pair, size: tuple[int, int]) -> Mask:

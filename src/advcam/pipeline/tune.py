@@ -42,7 +42,8 @@ class TuneSettings(Settings):
         labelled: Pictures that are drawn.
         ids: Text file with the pictures, an id a line, instead of split and labelled.
         model: The classifier.
-        budget: Network passes of one view at scale 1 that the climbs may take in all.
+        budget: Network passes of one view at scale 1 that the climbs may take in all; the one pass a picture by which
+            groups find their output does not count.
         max_trials: Settings that are tried at most.
         max_iterations: Most steps T.
         scales: Of which every subset is tried; None takes the defaults, 0.5, 1 and 2.

@@ -26,6 +26,7 @@ from advcam.types import IGNORE, Box, Mask
 #: Colour and dashes of the curves, the headline first, and dashes of the horizontal lines.
 _CURVES = ((BLACK, "-"), (BLUE, "--"), (VERMILION, "-."), (GREEN, ":"))
 _LEVELS = ((0, (6, 2)), (0, (3, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+_PALE = "#AAAAAA"
 #: Of more classes than this, the best and the worst half of so many are shown.
 MAX_CLASSES = 40
 _PALETTE = voc_palette()
@@ -141,27 +142,26 @@ def curves_figure(curves: ScoreCurves) -> Figure:
 
 def classes_figure(scores: ClassScores) -> Figure:
     """A bar for each class, the best at the top, and the mean of ALL classes, the background included."""
-    shown = sorted(scores.values, key=lambda name: -scores.values[name])
+    names = sorted(scores.values, key=lambda name: -scores.values[name])
     title, half, mean = scores.title, MAX_CLASSES // 2, float(np.mean(list(scores.values.values())))
-    if len(shown) > MAX_CLASSES:
-        title += f"\nthe {half} best and the {half} worst of {len(shown)} classes"
-        shown = shown[:half] + shown[-half:]
+    places = list(range(len(names)))
+    if len(names) > MAX_CLASSES:
+        title += f"\nthe {half} best and the {half} worst of {len(names)} classes"
+        names = names[:half] + names[-half:]
+        places = [*range(half), *range(half + 1, MAX_CLASSES + 1)]  # a gap where classes are left out
     with style():
-        figure = new_figure(PAGE_WIDTH * 0.7, 1 + 0.16 * len(shown))
+        figure = new_figure(PAGE_WIDTH * 0.7, 1 + 0.16 * len(names))
         axes = figure.subplots()
         _entitle(figure, title)
-        values = [scores.values[name] for name in shown]
-        bars = axes.barh(
-            range(len(shown)), values, color=[GREY if name == scores.background else BLUE for name in shown], height=0.7
-        )
-        axes.bar_label(
-            bars, fmt="%.1f", padding=2, fontsize=6, path_effects=[withStroke(linewidth=2, foreground="white")]
-        )
-        line = axes.axvline(mean, color=VERMILION, linestyle="--", linewidth=1)
-        mean_words = f"mean of {len(scores.values)}, background included: {mean:.1f} %"
-        axes.legend([line], [mean_words], loc="lower right", bbox_to_anchor=(1, 1))
-        axes.set_yticks(range(len(shown)), [plain(name, 30) for name in shown])
-        axes.set_ylim(len(shown) - 0.4, -0.6)
+        colours = [GREY if name == scores.background else BLUE for name in names]
+        bars = axes.barh(places, [scores.values[name] for name in names], color=colours, height=0.7)
+        halo = [withStroke(linewidth=2, foreground="white")]
+        axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=6, path_effects=halo)
+        words = f"mean of {len(scores.values)} classes, background included: {mean:.1f} %"
+        axes.axvline(mean, color=VERMILION, linestyle="--", linewidth=1, label=words)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1))
+        axes.set_yticks(places, [plain(name, 30) for name in names])
+        axes.set_ylim(places[-1] + 0.6, -0.6)
         axes.set_xlim(0, 108)
         axes.set_xticks(range(0, 101, 20))
         axes.set_xlabel("IoU (%)")
@@ -188,14 +188,13 @@ def faithfulness_figure(title: str, measures: Sequence[Bars]) -> Figure:
         row = figure.subplots(1, len(measures), squeeze=False, sharey=True)[0]
         row[0].set_ylabel("area under the curve (%)")
         for axes, measure in zip(row, measures, strict=True):
-            names = list(measure.values)
-            axes.bar(
-                names, [measure.values[name] for name in names], color=[BLUE, *[GREY] * (len(names) - 1)], width=0.6
-            )
-            for place, name in enumerate(names):
-                low, high = measure.intervals.get(name, (measure.values[name],) * 2)
-                axes.vlines(place, low, high, color=BLACK, linewidth=1)
-                axes.text(place, high, f"{measure.values[name]:.1f}", fontsize=7, ha="center", va="bottom")
+            colours = [BLUE, *[_PALE] * (len(measure.values) - 1)]
+            axes.bar(list(measure.values), list(measure.values.values()), color=colours, width=0.6)
+            for place, (name, value) in enumerate(measure.values.items()):
+                axes.annotate(f"{value:.3g}", (place, value), (3, 1), textcoords="offset points", fontsize=7)
+                if name in measure.intervals:
+                    low, high = measure.intervals[name]
+                    axes.errorbar(place, value, [[value - low], [high - value]], color=BLACK, linewidth=1, capsize=3)
             axes.set_title(measure.name)
     return figure
 
