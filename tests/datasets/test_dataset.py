@@ -98,5 +98,5 @@ def test_classes_count_from_zero_and_a_typo_is_answered_with_the_nearest(root: P
     assert [birds.class_id(name) for name in birds.class_names] == [0, 1, 2]
     with pytest.raises(DatasetError, match=re.escape("Birds has no class 'robbin'; did you mean 'robin'?")):
         birds.class_id("robbin")
-    with pytest.raises(DatasetError, match="Birds has no class 'xyz'$"):
+    with pytest.raises(DatasetError, match=r"Birds has no class 'xyz'$"):
         birds.class_id("xyz")

@@ -20,7 +20,7 @@ from PIL import Image
 
 from advcam.colours import voc_palette
 from advcam.report.figures import mask_overlay
-from advcam.report.plotting import BLACK, BLUE, GREEN, GREY, PAGE_WIDTH, VERMILION, Numbers, new_figure, plain, style
+from advcam.report.plotting import BLACK, BLUE, GREEN, GREY, PAGE_WIDTH, VERMILION, Numbers, new_figure, page_style, plain
 from advcam.types import IGNORE, Box, Mask
 
 #: Colour and dashes of the curves, the headline first, and dashes of the horizontal lines.
@@ -119,7 +119,7 @@ class Bars:
 
 def curves_figure(curves: ScoreCurves) -> Figure:
     """Curves with a flag at each chosen threshold; horizontal lines for what a method must beat."""
-    with style():
+    with page_style():
         figure = new_figure(PAGE_WIDTH, 3.2)
         axes = figure.subplots()
         _entitle(figure, curves.title)
@@ -149,7 +149,7 @@ def classes_figure(scores: ClassScores) -> Figure:
         title += f"\nthe {half} best and the {half} worst of {len(names)} classes"
         names = names[:half] + names[-half:]
         places = [*range(half), *range(half + 1, MAX_CLASSES + 1)]  # a gap where classes are left out
-    with style():
+    with page_style():
         figure = new_figure(PAGE_WIDTH * 0.7, 1 + 0.16 * len(names))
         axes = figure.subplots()
         _entitle(figure, title)
@@ -171,7 +171,7 @@ def classes_figure(scores: ClassScores) -> Figure:
 def pictures_figure(title: str, groups: Mapping[str, Sequence[PictureTiles]]) -> Figure:
     """Picture, truth and prediction in three tiles; the groups stand side by side, each with a heading."""
     rows = max(map(len, groups.values()))
-    with style():
+    with page_style():
         figure = new_figure(PAGE_WIDTH * len(groups) / 2, 0.6 + 1.15 * rows)
         _entitle(figure, title)
         parts = figure.subfigures(1, len(groups), squeeze=False, wspace=0.02)[0]
@@ -182,7 +182,7 @@ def pictures_figure(title: str, groups: Mapping[str, Sequence[PictureTiles]]) ->
 
 def faithfulness_figure(title: str, measures: Sequence[Bars]) -> Figure:
     """Bars of each measure side by side, with the 95 % interval where there is one."""
-    with style():
+    with page_style():
         figure = new_figure(PAGE_WIDTH, 2.4)
         _entitle(figure, title)
         row = figure.subplots(1, len(measures), squeeze=False, sharey=True)[0]
@@ -208,7 +208,7 @@ def _entitle(figure: Figure, title: str) -> None:
 def _flags(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
     """A pole at each threshold, its label to the right of the top; where labels would meet, the left one is higher.
 
-    A label ends where nothing is: poles to its right that reach its height would cross it, so it stands above them.
+    A label stands above all poles that begin under it, so no pole crosses a label.
     """
     texts = [axes.text(mark.threshold, 102, f" {mark.label}", fontsize=7, va="bottom") for mark in marks]
     figure.draw_without_rendering()  # the layout settles, and with it the widths of the labels
@@ -254,8 +254,8 @@ def _tile(axes: Axes, member: PictureTiles, marked: Mask | Sequence[Box] | None)
     axes.imshow(picture, extent=(0, width, height, 0))
     for box in () if marked is None or isinstance(marked, np.ndarray) else marked:
         colour = _PALETTE[box.class_id % (IGNORE - 1) + 1] / 255
-        width, height = box.x1 - box.x0, box.y1 - box.y0
-        outline = Rectangle((box.x0, box.y0), width, height, fill=False, edgecolor=colour, linewidth=1.5)
+        sides = (box.x1 - box.x0, box.y1 - box.y0)
+        outline = Rectangle((box.x0, box.y0), *sides, fill=False, edgecolor=colour, linewidth=1.5)
         outline.set_path_effects([Stroke(linewidth=2.7, foreground="white"), Normal()])  # dark colours on dark places
         axes.add_patch(outline)
 

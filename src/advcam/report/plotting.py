@@ -27,12 +27,12 @@ PAGE_WIDTH = 7.16
 def render(figure: Figure, file_format: FileFormat) -> bytes:
     """The figure as a file of 300 dots per inch or vectors, without the time of writing: equal data, equal bytes."""
     buffer = io.BytesIO()
-    with style():
+    with page_style():
         figure.savefig(buffer, format=file_format, metadata={"CreationDate": None} if file_format == "pdf" else {})
     return buffer.getvalue()
 
 
-def style() -> AbstractContextManager[None]:
+def page_style() -> AbstractContextManager[None]:
     """Fonts and lines of all figures, while it lasts."""
     return rc_context(
         {
@@ -65,9 +65,9 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 @contextmanager
-def panels(widths: Sequence[float], height: float, share_y: bool = False) -> Iterator[tuple[Figure, list[Axes]]]:
+def panel_row(widths: Sequence[float], height: float, share_y: bool = False) -> Iterator[tuple[Figure, list[Axes]]]:
     """A row of panels of these relative widths over the whole page, under the style of this file."""
-    with style():
+    with page_style():
         figure = new_figure(PAGE_WIDTH, height)
         row = list(figure.subplots(1, len(widths), squeeze=False, sharey=share_y, width_ratios=widths)[0])
         yield figure, row
