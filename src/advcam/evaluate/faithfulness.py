@@ -6,7 +6,8 @@ takes, so they compare maps of ONE network, not networks.
 
 Any network works: `probabilities` maps pictures (N, 3, H, W), RGB in [0, 1], to (N, K) in [0, 1], after softmax where
 the classes exclude each other and after sigmoid where they do not. For a `Classifier` that is
-`lambda pictures: classifier.respond(classifier.normalise(pictures)).scores.softmax(dim=1)`.
+`lambda pictures: classifier.respond(classifier.normalise(pictures)).scores.softmax(dim=1)`, called inside
+`with classifier.frozen():`, for a network in training mode answers by the batch it sees.
 """
 
 from collections.abc import Callable, Iterator, Sequence
