@@ -1,7 +1,7 @@
 """Faithfulness, which needs no masks: does the probability of the class follow the map?
 
-Insertion and deletion: Petsiuk, Das, Saenko, "RISE", BMVC 2018, section 4.2. Average drop and average increase:
-Chattopadhay et al., "Grad-CAM++", WACV 2018, section 4.1. All of them ask a network about pictures that no camera
+Insertion and deletion: Petsiuk, Das, Saenko, "RISE", BMVC 2018. Average drop and average increase:
+Chattopadhay et al., "Grad-CAM++", WACV 2018. All of them ask a network about pictures that no camera
 takes, so they compare maps of ONE network, not networks.
 
 Any network works: `probabilities` maps pictures (N, 3, H, W), RGB in [0, 1], to (N, K) in [0, 1], after softmax where
