@@ -20,7 +20,18 @@ from PIL import Image
 
 from advcam.colours import voc_palette
 from advcam.report.figures import mask_overlay
-from advcam.report.plotting import BLACK, BLUE, GREEN, GREY, PAGE_WIDTH, VERMILION, Numbers, new_figure, page_style, plain
+from advcam.report.plotting import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    PAGE_WIDTH,
+    VERMILION,
+    Numbers,
+    new_figure,
+    page_style,
+    plain,
+)
 from advcam.types import IGNORE, Box, Mask
 
 #: Colour and dashes of the curves, the headline first, and dashes of the horizontal lines.
@@ -263,6 +274,4 @@ def _tile(axes: Axes, member: PictureTiles, marked: Mask | Sequence[Box] | None)
 def _masked(picture: Image.Image, mask: Mask) -> NDArray[np.uint8]:
     """The pale grey picture with the classes of a mask in VOC colours, ignored pixels in VOC's cream."""
     numbers = cv2.resize(mask, picture.size, interpolation=cv2.INTER_NEAREST)
-    ignored = numbers == IGNORE
-    tinted = np.asarray(mask_overlay(picture, np.where(ignored, 0, numbers).astype(np.int32)))
-    return np.where(ignored[..., None], _PALETTE[IGNORE], tinted)
+    return np.where((numbers == IGNORE)[..., None], _PALETTE[IGNORE], np.asarray(mask_overlay(picture, mask)))
