@@ -38,13 +38,14 @@ def check(
     dataset = open_dataset(root, layout)
     reports = check_dataset(dataset, decode)
     fine = not any(report.problems.counts for report in reports.values())
+    classes = max(len(report.classes) for report in reports.values())  # none where the file that names them is broken
     if json_:
         content: dict[str, object] = {"root": str(root), "layout": dataset.layout, "title": dataset.title}
-        content |= {"classes": len(dataset.class_names), "fine": fine}
+        content |= {"classes": classes, "fine": fine}
         splits = {name: _as_json(report) for name, report in reports.items()}
         _print(json.dumps(content | {"splits": splits}, ensure_ascii=False))
     else:
-        _print(f"{dataset.title} ({dataset.layout}) in {root}: {len(dataset.class_names)} classes")
+        _print(f"{dataset.title} ({dataset.layout}) in {root}: {classes} classes")
         for name, report in reports.items():
             _print(_in_words(name, report))
         _print("nothing is missing or broken" if fine else "see what is missing or broken above")
