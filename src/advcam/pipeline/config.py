@@ -84,6 +84,8 @@ class LocalizeSettings(Settings):
         """
         maps = self.method.model_dump(mode="json", exclude={"batch_size"})
         maps |= {"model": self.model.model, "classifier": classifier, "top": self.top}
+        if self.labels == "predicted":  # given labels are compared picture by picture, these are known only by the maps
+            maps["labels"] = self.labels
         if self.groups is not None:
             maps["groups"] = self.groups.read_text(encoding="utf-8")
         return {"maps": maps, "outputs": self.outputs.model_dump(mode="json", exclude={"report_pictures"})}

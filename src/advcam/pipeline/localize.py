@@ -92,8 +92,7 @@ def localize(settings: LocalizeSettings, progress: Progress, command: str = "") 
             outputs = Outputs(run, settings.outputs, numbers, names)
             job = _Job(settings, classifier, method, work, store, outputs, progress)
             summary = job.run(work.samples)
-            source = settings.groups or settings.labels
-            summary.skipped += [(s.id, f"{source} has no row for it") for s in work.unlabelled]
+            summary.skipped += work.unlabelled
             summary.warnings = list(work.warnings)
             job.finish(work.samples, summary, command)
         run.record_outputs()
@@ -191,13 +190,14 @@ class _Job:
     def _report_summary(self, summary: Summary, command: str) -> ReportSummary:
         threshold = self.settings.outputs.threshold
         climb = getattr(self.method, "settings", None)
+        of_dataset = self.settings.data is not None and self.settings.labels != "predicted"
         described = self.classifier.describe()
         facts = [
             ("Classifier", f"{described.pop('network')} ({', '.join(f'{k}: {v}' for k, v in described.items())})"),
             ("Method", self.method.title + (f" ({self.settings.method.variant or 'paper'})" if climb else "")),
             ("Scales", ", ".join(f"{s:g}" for s in self.method.scales) + (" with flips" if self.method.flip else "")),
             ("Threshold", f"{threshold:g}, set beforehand; no mask of these pictures was looked at"),
-            ("Labels", self.settings.labels if self.settings.data is None else f"of the split {self.settings.split}"),
+            ("Labels", f"of the split {self.settings.split}" if of_dataset else self.settings.labels),
             ("Pictures", f"{len(self.finished)} finished, {len(summary.skipped)} skipped"),
             ("Time", f"{summary.seconds:g} s for {summary.computed} pictures computed in the last session"),
             ("advcam", advcam.__version__),

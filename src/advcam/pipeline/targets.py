@@ -21,7 +21,7 @@ class Work:
 
     Args:
         samples: What is worked on.
-        unlabelled: Pictures that the labels leave out.
+        unlabelled: Ids of the pictures that the labels leave out, and why.
         warnings: One line each.
         targets: Outputs of the classifier by sample id; None where only the picture decides: the classifier's own
             answer, or the best output of a group.
@@ -31,7 +31,7 @@ class Work:
     """
 
     samples: Sequence[Sample]
-    unlabelled: Sequence[Sample]
+    unlabelled: Sequence[tuple[str, str]]
     warnings: Sequence[str]
     targets: Mapping[str, list[int] | None]
     match: ClassMatch | None
@@ -59,8 +59,10 @@ def find_work(settings: LocalizeSettings, classifier: Classifier) -> Work:
     """The pictures and classes that the settings name; a typo in a label is found before any work is done.
 
     Raises:
-        AdvcamError: No pictures, labels that the classifier does not know, or a data set that cannot be read.
+        AdvcamError: No pictures, labels that the classifier does not know, a data set that cannot be read, or settings
+            that have no place beside each other.
     """
+    _check_fit(settings)
     if settings.data is not None:
         return _of_dataset(settings, classifier)
     if not settings.inputs:
@@ -72,7 +74,24 @@ def find_work(settings: LocalizeSettings, classifier: Classifier) -> Work:
     found = [s for s in find_pictures(settings.inputs) if folder not in s.path.resolve().parents]
     labelled = label_samples(found, settings.labels)
     targets = {sample.id: _known(sample, classifier) for sample in labelled.samples}
-    return Work(labelled.samples, labelled.unlabelled, labelled.warnings, targets, None, classifier, settings.top)
+    unlabelled = [(sample.id, f"{settings.labels} has no row for it") for sample in labelled.unlabelled]
+    return Work(labelled.samples, unlabelled, labelled.warnings, targets, None, classifier, settings.top)
+
+
+def _check_fit(settings: LocalizeSettings) -> None:
+    """Raise `SettingError` where something was set that would have no effect: nothing is ignored silently."""
+    if settings.data is None:
+        given = [name for name in ("split", "layout", "groups") if getattr(settings, name) is not None]
+        if given:
+            raise SettingError(f"--{given[0]} is for a data set; name it with --data ROOT, or leave --{given[0]} away")
+    elif settings.labels not in ("data", "predicted"):
+        raise SettingError(
+            f"a data set brings its own labels; leave --labels {settings.labels} away, or write --labels predicted"
+        )
+    elif settings.labels == "predicted" and settings.groups is not None:
+        raise SettingError(
+            "groups tell what the labels of a data set mean; with --labels predicted leave --groups away"
+        )
 
 
 def _of_dataset(settings: LocalizeSettings, classifier: Classifier) -> Work:
@@ -87,8 +106,11 @@ def _of_dataset(settings: LocalizeSettings, classifier: Classifier) -> Work:
     if settings.groups is None:
         return Work(samples, (), (), {s.id: _known(s, classifier) for s in samples}, None, classifier, settings.top)
     match = ClassMatch(classifier, dataset.class_names, read_groups(settings.groups))
-    covered = [s for s in samples if all(match.covers(label) for label in s.labels or ())]
-    rest = [s for s in samples if not all(match.covers(label) for label in s.labels or ())]
+    absent = {s.id: [label for label in s.labels or () if not match.covers(label)] for s in samples}
+    covered = [s for s in samples if not absent[s.id]]
+    rest = [
+        (id_, f"{settings.groups} has no group for {', '.join(labels)}") for id_, labels in absent.items() if labels
+    ]
     warning = (f"{len(rest)} pictures show a class that the groups leave out, and are skipped",) if rest else ()
     return Work(covered, rest, warning, dict.fromkeys([s.id for s in covered]), match, classifier, settings.top)
 
