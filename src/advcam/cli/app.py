@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
@@ -108,9 +108,9 @@ def localize(
     device: str = "cpu",
     top: int = 1,
     threshold: float | None = None,
-    boxes: Literal["largest", "all"] = "largest",
-    overlays: bool = True,
-    report_pictures: int = 24,
+    boxes: Literal["largest", "all"] | None = None,
+    overlays: bool | None = None,
+    report_pictures: int | None = None,
     quiet: bool = False,
     json_: Json = False,
 ) -> int:
@@ -147,9 +147,9 @@ def localize(
         device: cpu, cuda, cuda:1, mps.
         top: Classes a picture with --labels predicted.
         threshold: Of masks and boxes, 0 to 1.
-        boxes: The largest contour of each class, or all.
-        overlays: Write pictures with their maps over them.
-        report_pictures: Most pictures in report.html.
+        boxes: The largest contour of each class (when left away), or all.
+        overlays: Write pictures with their maps over them, as is done when left away.
+        report_pictures: Most pictures in report.html; 24 when left away.
         quiet: No progress.
         json_: Print the summary as JSON.
     """
@@ -182,10 +182,8 @@ def localize(
         "multi_label": multi_label,
         "device": device,
     }
-    written: dict[str, Any] = {"boxes": boxes, "overlays": overlays, "report_pictures": report_pictures}
-    written |= chosen.outputs.model_dump(exclude_unset=True)
-    if threshold is not None:
-        written["threshold"] = threshold
+    asked = {"threshold": threshold, "boxes": boxes, "overlays": overlays, "report_pictures": report_pictures}
+    written = chosen.outputs.model_dump(exclude_unset=True) | {k: v for k, v in asked.items() if v is not None}
     source = {"inputs": inputs, "labels": labels or "data", "data": data, "split": split, "layout": layout}
     settings = localize_settings(
         **source, groups=groups, out=out, top=top, method=given, model=network, outputs=written
