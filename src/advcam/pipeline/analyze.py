@@ -127,7 +127,9 @@ def analyze_settings(**values: object) -> AnalyzeSettings:
         first = error.errors()[0]
         where = next((str(k) for k in first["loc"] if k not in ("method", "model", "sweeps")), "")
         got = f"; got {first['input']!r}" if where else ""
-        raise SettingError(f"{where.replace('_', '-') + ': ' if where else ''}{first['msg']}{got}") from error
+        raise SettingError(
+            f"{where.replace('_', '-') + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}{got}"
+        ) from error
 
 
 @dataclass(frozen=True)

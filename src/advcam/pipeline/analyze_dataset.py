@@ -1,13 +1,17 @@
 """Analyses of a data set: its labelled pictures with masks, read one at a time."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 from advcam.classifiers.catalogue import load_classifier
 from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.pictures import read_picture
-from advcam.errors import DatasetError, SettingError
+from advcam.errors import AdvcamError, DatasetError, PictureError, SettingError
 from advcam.pipeline.analysis_measure import TruthSample
 from advcam.pipeline.analyze import AnalysisProgress, analyze, analyze_settings
 from advcam.pipeline.class_match import ClassMatch, read_groups
@@ -55,6 +59,17 @@ def analyze_dataset(
     return skipped.count
 
 
+@dataclass(frozen=True, eq=False)
+class _Unreadable(TruthSample):
+    """Stands for a picture that cannot be read: its check says why, so it is skipped by name like any other."""
+
+    error: AdvcamError = field(kw_only=True)
+
+    def check(self) -> None:
+        """Raise what reading raised."""
+        raise self.error
+
+
 class _Truth:
     """The pictures in order; each is read when its turn comes."""
 
@@ -66,17 +81,23 @@ class _Truth:
 
     def __iter__(self) -> Iterator[TruthSample]:
         for id_ in self.ids:
-            sample, truth = self.dataset.sample(id_), self.dataset.mask(id_)
-            if truth is None:
-                raise DatasetError(f"{id_} has no mask; it had one when the pictures were chosen")
-            picture = read_picture(sample.path)
-            # Two classes can share an output; the first one keeps it.
-            by_output: dict[int, int] = {}
-            for label, output in zip(
-                sample.labels or (), self.match.targets(picture, sample.labels or ()), strict=True
-            ):
-                by_output.setdefault(output, self.dataset.class_id(label))
-            yield TruthSample(id_, picture, tuple(by_output), truth, tuple(by_output.values()))
+            try:
+                one = self._read(id_)
+            except (PictureError, DatasetError) as error:
+                blank, nothing = Image.new("RGB", (1, 1)), np.zeros((1, 1), dtype=np.int32)
+                one = _Unreadable(id_, blank, (), nothing, error=error)
+            yield one
+
+    def _read(self, id_: str) -> TruthSample:
+        sample, truth = self.dataset.sample(id_), self.dataset.mask(id_)
+        if truth is None:
+            raise DatasetError(f"{id_} has no mask; it had one when the pictures were chosen")
+        picture, labels = read_picture(sample.path), sample.labels or ()
+        # Two classes can share an output; the first one keeps it.
+        by_output: dict[int, int] = {}
+        for label, output in zip(labels, self.match.targets(picture, labels), strict=True):
+            by_output.setdefault(output, self.dataset.class_id(label))
+        return TruthSample(id_, picture, tuple(by_output), truth, tuple(by_output.values()))
 
 
 class _Skips:
