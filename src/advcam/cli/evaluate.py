@@ -99,8 +99,8 @@ def evaluate(
     if out is not None:
         from advcam.pipeline.evaluation_pictures import write_figures
 
+        write_figures(result, settings, out)  # the first: what it cannot read leaves the folder as it was
         write_evaluation(result, out)
-        write_figures(result, settings, out)
     if json_:
         sys.stdout.write(as_json(result) + "\n")
     elif not quiet:

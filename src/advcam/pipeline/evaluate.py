@@ -125,10 +125,13 @@ def _check_fit(task: Task, predictions: Predictions, settings: EvaluateSettings)
         raise SettingError(
             f"{predictions.where} holds {predictions.kind}, but the protocol {task} takes {' or '.join(_TAKES[task])}"
         )
-    if settings.labelled and (task in ("pxap", "faithfulness") or predictions.kind != "maps"):
+    without_threshold = task in ("pxap", "faithfulness") or predictions.kind != "maps"
+    if settings.labelled and without_threshold:
         raise SettingError(
             f"labelled pictures choose a threshold, and {task} of {predictions.kind} has none; leave --labelled away"
         )
+    if "threshold" in settings.model_fields_set and without_threshold:
+        raise SettingError(f"{task} of {predictions.kind} has no threshold to be fixed; leave --threshold away")
     if settings.top_classes and task != "localization":
         raise SettingError(f"predicted classes are for Top-k Loc, not for {task}; leave --top-classes away")
     if settings.model and task not in ("localization", "faithfulness"):
