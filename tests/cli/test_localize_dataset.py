@@ -74,7 +74,7 @@ def labels_of(data: Path, split: str = "train") -> dict[str, list[str]]:
 
 
 def error_line(capsys: pytest.CaptureFixture[str]) -> str:
-    lines = capsys.readouterr().err.strip().splitlines()
+    lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("advcam: ")
     return lines[0]
@@ -190,12 +190,18 @@ def test_a_recipe_of_tune_sets_the_run_and_options_go_before_it(voc: Path, tmp_p
     chosen = recipe.method.model_dump(mode="json", exclude_unset=True)
     assert {key: config["maps"][key] for key in chosen} == chosen
     assert config["outputs"]["threshold"] == recipe.outputs.threshold
+    assert recipe.chosen is not None
+    beforehand = "no mask of these pictures was looked at"
+    report = (tmp_path / "a" / "report.html").read_text()
+    assert f"{recipe.outputs.threshold:g}, {recipe.chosen.supervision}" in report
+    assert beforehand not in report
     given = ["--recipe", str(path), "--max-side", "64", "--scales", "1", "--threshold", "0.9"]
     assert localize(voc, tmp_path / "b", *given, split="val") == 0
     config = json.loads((tmp_path / "b" / "config.json").read_text())
     other = chosen | {"max_side": 64, "scales": [1.0]}
     assert {key: config["maps"][key] for key in other} == other
     assert config["outputs"]["threshold"] == 0.9
+    assert f"0.9, set beforehand; {beforehand}" in (tmp_path / "b" / "report.html").read_text()
 
 
 def test_outputs_of_a_recipe_hold_unless_they_are_given(voc: Path, tmp_path: Path, toy: Classifier):

@@ -185,6 +185,8 @@ def localize(
     asked = {"threshold": threshold, "boxes": boxes, "overlays": overlays, "report_pictures": report_pictures}
     written = chosen.outputs.model_dump(exclude_unset=True) | {k: v for k, v in asked.items() if v is not None}
     source = {"inputs": inputs, "labels": labels or "data", "data": data, "split": split, "layout": layout}
+    by_recipe = chosen.chosen if threshold is None and "threshold" in written else None
+    source |= {"supervision": by_recipe.supervision if by_recipe else ""}
     settings = localize_settings(
         **source, groups=groups, out=out, top=top, method=given, model=network, outputs=written
     )

@@ -132,7 +132,8 @@ class Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+        if self.bar.live.is_started:  # a bar that was not started would leave an empty line
+            self.bar.stop()
 
     def announce(self, plan: "TunePlan") -> None:
         """What it takes, in words, then the bar."""

@@ -52,7 +52,8 @@ class Watch(Quiet):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+        if self.bar.live.is_started:  # a bar that was not started would leave an empty line
+            self.bar.stop()
 
     def announce(self, plan: Plan) -> None:
         """The cost in words, then the bar."""

@@ -63,7 +63,7 @@ class OutputSettings(Settings):
 
 
 class LocalizeSettings(Settings):
-    """A localization run."""
+    """A localization run; `supervision` says for the report what chose the threshold, where a recipe brought it."""
 
     inputs: tuple[str, ...] = ()
     labels: str = "data"
@@ -73,6 +73,7 @@ class LocalizeSettings(Settings):
     groups: Path | None = None
     out: Path
     top: int = Field(default=1, ge=1)
+    supervision: str = ""
     model: ModelSettings = ModelSettings()
     method: MethodSettings = MethodSettings()
     outputs: OutputSettings = OutputSettings()

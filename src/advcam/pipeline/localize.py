@@ -27,6 +27,7 @@ from advcam.types import Attribution, FloatArray, Sample
 
 #: Seconds of work that a kill can cost at most, besides the picture at hand.
 FLUSH_SECONDS = 60.0
+_BEFOREHAND = "set beforehand; no mask of these pictures was looked at"
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ class _Job:
             ("Classifier", f"{described.pop('network')} ({', '.join(f'{k}: {v}' for k, v in described.items())})"),
             ("Method", self.method.title + (f" ({self.settings.method.variant or 'paper'})" if climb else "")),
             ("Scales", ", ".join(f"{s:g}" for s in self.method.scales) + (" with flips" if self.method.flip else "")),
-            ("Threshold", f"{threshold:g}, set beforehand; no mask of these pictures was looked at"),
+            ("Threshold", f"{threshold:g}, {self.settings.supervision or _BEFOREHAND}"),
             ("Labels", f"of the split {self.settings.split}" if of_dataset else self.settings.labels),
             ("Pictures", f"{len(self.finished)} finished, {len(summary.skipped)} skipped"),
             ("Time", f"{summary.seconds:g} s for {summary.computed} pictures computed in the last session"),
