@@ -128,7 +128,7 @@ def test_scores_are_the_definition_on_the_maps_and_on_the_floors(
     assert [row.name for row in result.rows] == list(expected)
     for row in result.rows:
         found = [row.scores[name] for name in ("insertion", "deletion", "average_drop", "average_increase")]
-        assert found == pytest.approx(np.mean(expected[row.name], axis=0), abs=2e-4)
+        assert found == pytest.approx(np.mean(expected[row.name], axis=0), abs=1e-5)
         assert row.low <= row.scores["insertion"] <= row.high
         assert (row.supervision, row.threshold) == ("none", None)
     insertions = [one[0] for values in expected.values() for one in values]
