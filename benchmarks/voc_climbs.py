@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 import advcam
-from advcam.attribution.fusion import resize
+from advcam.attribution.fusion import Fusion, fuse_scales, resize
 from advcam.classifiers.folding import fold_batch_norm
 from advcam.datasets.pictures import read_picture
 from advcam.datasets.voc import VOC2012
@@ -38,14 +38,14 @@ class Climbs:
     image_size: tuple[int, int]
     maps: dict[tuple[int, float], NDArray[np.float32]]
 
-    def fused(self, steps: int, scales: Sequence[float]) -> NDArray[np.float32]:
+    def fused(self, steps: int, scales: Sequence[float], fusion: Fusion) -> NDArray[np.float32]:
         """Maps after so many steps over some scales, divided by their maximum, at picture size, (C, H, W)."""
         height, width = self.image_size
         grid = (-(-height // 4), -(-width // 4))
         fused = []
         for place in range(len(self.class_ids)):
-            sums = [torch.from_numpy(self.maps[place, scale][: steps + 1].sum(axis=0)) for scale in scales]
-            total = sum((resize(one, grid) for one in sums), torch.zeros(grid)).numpy()
+            summed = [torch.from_numpy(self.maps[place, scale][: steps + 1].sum(axis=0)) for scale in scales]
+            total = fuse_scales([resize(one, grid) for one in summed], [steps + 1] * len(scales), fusion).numpy()
             fused.append(total / max(float(total.max()), 1e-12))
         names = ("",) * len(fused)
         return advcam.Attribution(

@@ -1,44 +1,86 @@
 """Seeds on PASCAL VOC 2012 with an ImageNet classifier that was never trained for VOC: CAM against AdvCAM.
 
-    python benchmarks/voc_groups.py ROOT --split train --limit 64
+    python benchmarks/voc_groups.py ROOT --split train --scales 0.5 1 2 3 --iterations 6 --no-flip [--limit 60]
 
 ROOT holds VOCdevkit/VOC2012. A VOC class is read through its group of ImageNet ids (`--groups`, by default
 voc_imagenet_groups.json beside ROOT): of each group the id that scores best in the picture. Pictures with a person are
 left out, for ImageNet has no such class. Image labels are the true ones, difficult objects included.
 
 Every step and scale of the climb is recorded in the folder `--maps` and reused when the same settings run again, so one
-run gives every T up to `--iterations` and every subset of the scales. The last line printed is JSON: `cam`, `advcam`
-and `gain` are mIoU in percent at oracle thresholds (best of 101 on the evaluated masks, each method for itself);
-`honest` chooses T, scales and threshold on 20 of the pictures and scores the others, mean over 20 draws.
+run gives every T up to `--iterations`, every choice of the scales and both ways to join them. Figures are mIoU in
+percent. The last line printed is JSON:
+
+    cam, advcam, gain   at oracle thresholds (best of 101 on the evaluated masks, each method for itself): CAM with its
+                        scales added up, AdvCAM with T = `--iterations` and its default fusion, at the same scales
+    honest              threshold (and steps, scales, fusion where it says so) chosen on 20 of the pictures, scored on
+                        the others, mean and spread over 20 draws
+    by_step             oracle mIoU after each step, for all scales, all but one, each one alone, and both fusions
 """
 
 import argparse
 import json
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial, reduce
 from itertools import combinations
+from operator import add
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from voc_climbs import Job, eligible, load, record
 
+from advcam.attribution.fusion import Fusion
 from advcam.datasets.voc import VOC2012
 from advcam.evaluate.segmentation import SeedSweep
 from advcam.types import DEFAULT_THRESHOLD
 
 LABELLED, DRAWS = 20, 20
 
-Setting = tuple[int, tuple[float, ...]]
+
+class Setting(NamedTuple):
+    """What is made of the recorded maps: T, the scales, and how they are joined."""
+
+    steps: int
+    scales: tuple[float, ...]
+    fusion: Fusion
 
 
-def sweeps(job: Job, dataset: VOC2012, ids: Sequence[str], settings: Sequence[Setting]) -> dict[Setting, SeedSweep]:
-    """The threshold sweep of every (steps, scales), each picture read once."""
+Sweeps = dict[Setting, SeedSweep]
+
+
+def settings_of(steps: int, scales: tuple[float, ...]) -> list[Setting]:
+    """All scales, all but one (both ways joined), and each alone, after every step."""
+    subsets = {scales, *combinations(scales, max(len(scales) - 1, 1)), *((scale,) for scale in scales)}
+    ways: tuple[Fusion, ...] = ("sum", "geometric")
+    ordered = sorted(subsets, key=lambda subset: (-len(subset), subset))
+    return [
+        Setting(t, subset, way)
+        for subset in ordered
+        for way in (ways if len(subset) > 1 else ways[:1])
+        for t in range(steps + 1)
+    ]
+
+
+def sweeps_of(ids: Sequence[str], job: Job, settings: Sequence[Setting]) -> Sweeps:
+    """The threshold sweep of every setting, each picture read once."""
+    dataset = VOC2012(job.root)
     found = {setting: SeedSweep(len(dataset.class_names) + 1) for setting in settings}
     for id_ in ids:
         climbs, truth = load(job.file(id_)), dataset.mask(id_)
         assert truth is not None
-        for (steps, scales), sweep in found.items():
-            sweep.add(truth, climbs.fused(steps, scales), climbs.class_ids)
+        for setting, sweep in found.items():
+            sweep.add(truth, climbs.fused(*setting), climbs.class_ids)
     return found
+
+
+def sweeps(ids: Sequence[str], job: Job, settings: Sequence[Setting], workers: int) -> Sweeps:
+    """`sweeps_of`, the pictures divided among the workers; their order stays."""
+    size = -(-len(ids) // workers)
+    shares = [ids[start : start + size] for start in range(0, len(ids), size)]
+    with ProcessPoolExecutor(workers) as pool:
+        parts = list(pool.map(partial(sweeps_of, job=job, settings=settings), shares))
+    return {setting: reduce(add, (part[setting] for part in parts)) for setting in settings}
 
 
 def oracle(sweep: SeedSweep) -> dict[str, float]:
@@ -56,16 +98,25 @@ def oracle(sweep: SeedSweep) -> dict[str, float]:
     }
 
 
-def honest(found: dict[Setting, SeedSweep], settings: Sequence[Setting]) -> dict[str, float]:
+def honest(found: Sweeps, settings: Sequence[Setting]) -> dict[str, float]:
     """Setting and threshold chosen on 20 labelled pictures, mIoU on all others: mean and spread over 20 draws."""
-    curves, count = [], len(found[settings[0]])
+    scores, count = [], len(found[settings[0]])
     for seed in range(DRAWS):
         order = np.random.default_rng(seed).permutation(count)
         chosen, others = order[:LABELLED], order[LABELLED:]
         best = max(settings, key=lambda setting: found[setting].subset(chosen).miou.max())
         threshold = found[best].subset(chosen).best()[0]
-        curves.append(found[best].subset(others).scores(threshold).miou)
-    return {"miou": percent(float(np.mean(curves))), "spread": percent(float(np.std(curves, ddof=1)))}
+        scores.append(found[best].subset(others).scores(threshold).miou)
+    return {"miou": percent(float(np.mean(scores))), "spread": percent(float(np.std(scores, ddof=1)))}
+
+
+def by_step(found: Sweeps) -> dict[str, list[float]]:
+    """Oracle mIoU after each step, by scales and fusion."""
+    rows: dict[str, list[float]] = {}
+    for setting, sweep in found.items():
+        name = " ".join(f"{scale:g}" for scale in setting.scales)
+        rows.setdefault(f"{name} {setting.fusion}", []).append(percent(sweep.best()[1].miou))
+    return rows
 
 
 def percent(share: float) -> float:
@@ -89,13 +140,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--mask-threshold", type=float)
     parser.add_argument("--other-classes", type=lambda text: int(text) if text.isdecimal() else text)
     parser.add_argument("--scales", type=float, nargs="+", default=[0.5, 1.0, 2.0])
+    parser.add_argument("--flip", action=argparse.BooleanOptionalAction)
     return parser.parse_args()
 
 
 def main() -> None:
     """Climb, sweep every number of steps and every subset of the scales, and print the figures."""
     arguments = parse()
-    names = ("iterations", "step_size", "step_norm", "penalty", "mask_threshold", "other_classes", "scales")
+    names = ("iterations", "step_size", "step_norm", "penalty", "mask_threshold", "other_classes", "scales", "flip")
     climb = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     dataset = VOC2012(arguments.root)
     groups = arguments.groups or arguments.root.parent / "voc_imagenet_groups.json"
@@ -104,17 +156,13 @@ def main() -> None:
     ids = eligible(dataset, groups, arguments.split, arguments.limit)
     seconds = record(job, ids, arguments.workers)
 
-    scales = tuple(sorted(arguments.scales))
-    subsets = [s for size in range(len(scales), 0, -1) for s in combinations(scales, size)]
-    settings = [(steps, subset) for subset in subsets for steps in range(arguments.iterations + 1)]
-    found = sweeps(job, dataset, ids, settings)
-    plain, climbed = (0, scales), (arguments.iterations, scales)
+    scales, steps = tuple(sorted(arguments.scales)), arguments.iterations
+    settings = settings_of(steps, scales)
+    found = sweeps(ids, job, settings, arguments.workers)
+    fusion: Fusion = "geometric" if len(scales) > 1 else "sum"
+    plain, plain_fused, climbed = Setting(0, scales, "sum"), Setting(0, scales, fusion), Setting(steps, scales, fusion)
     cam, advcam = oracle(found[plain]), oracle(found[climbed])
-    curves = {
-        str(subset): [percent(found[t, subset].best()[1].miou) for t in range(arguments.iterations + 1)]
-        for subset in subsets
-    }
-    steps_of_all = [(t, scales) for t in range(arguments.iterations + 1)]
+    best_plain = max((s for s in settings if s.steps == 0), key=lambda s: found[s].best()[1].miou)
     figures = {
         "cam": cam["miou"],
         "advcam": advcam["miou"],
@@ -123,11 +171,15 @@ def main() -> None:
         "split": arguments.split,
         "settings": climb,
         "cam_oracle": cam,
+        "cam_fused_as_advcam": oracle(found[plain_fused]),
+        "cam_best_scales_and_fusion": {"setting": best_plain, **oracle(found[best_plain])},
         "advcam_oracle": advcam,
+        "advcam_added_up": oracle(found[Setting(steps, scales, "sum")]),
         "cam_honest": honest(found, [plain]),
         "advcam_honest": honest(found, [climbed]),
-        "advcam_honest_steps": honest(found, steps_of_all[1:]),
-        "oracle_by_step": curves,
+        "cam_honest_all_chosen": honest(found, [s for s in settings if s.steps == 0]),
+        "advcam_honest_all_chosen": honest(found, [s for s in settings if s.steps]),
+        "by_step": by_step(found),
         "seconds": round(seconds),
     }
     print(json.dumps(figures))

@@ -169,7 +169,7 @@ def climb(
         objective = _score_term(response, classes, x.shape[:2], settings) - _penalty(cam, initial, settings)
         (gradient,) = torch.autograd.grad(objective.sum(), x)
         x = _step(x.detach(), gradient, settings)
-    return recorder.result(total)
+    return recorder.result(total, steps + 1)
 
 
 def _joint_maps(
@@ -265,9 +265,9 @@ class _Recorder:
         if self.record == "all":
             self.inputs.append(x.detach()[:, 0].cpu())
 
-    def result(self, total: Tensor) -> ScaleMaps:
+    def result(self, total: Tensor, count: int) -> ScaleMaps:
         maps, inputs = (torch.stack(kept) if kept else None for kept in (self.maps, self.inputs))
-        return ScaleMaps(total, torch.stack(self.scores), maps, inputs)
+        return ScaleMaps(total, torch.stack(self.scores), maps, inputs, count)
 
 
 def _require(condition: bool, rule: str, value: object) -> None:

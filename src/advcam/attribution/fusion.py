@@ -1,7 +1,19 @@
-"""Adding up the maps of one (picture, class) over scales, and over the steps of a climb."""
+"""Joining the maps of one (picture, class) over scales, and over the steps of a climb.
 
-from collections.abc import Callable
+Steps are added up (the paper's A). Over scales there are two rules, for a map A_s that adds up n_s maps at scale s:
+
+    sum         sum_s A_s                                        IRN and the authors' code (D13)
+    geometric   exp( mean_s log(1 + A_s / n_s) ) - 1             this package's; neither paper nor code has it
+
+A climb at one scale also raises accidents of that scale: a patch of background that only looks like the object at
+that size. In a sum one such scale decides; in a geometric mean a position counts by what all scales say of it. The one
+under the logarithm is one unit of the class score (a logit), the unit of a class activation map before it is
+normalised; maps far below it add up as in the sum. docs/defaults.md has the measurements.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,6 +22,8 @@ from torch.nn import functional
 
 from advcam.attribution.response import ScaleMaps
 from advcam.types import FloatArray, Trajectory
+
+Fusion = Literal["sum", "geometric"]
 
 
 @dataclass(frozen=True)
@@ -35,26 +49,30 @@ class Triple:
 
 
 class FusedMap:
-    """The sum over scales of one (picture, class), on one grid.
+    """The map of one (picture, class) joined over scales, on one grid.
 
     Args:
         class_id: The class.
         grid: (h, w) of the fused map.
-        weight: Of every map in the sum.
+        fusion: How scales are joined.
+        weight: Of every map in a sum.
     """
 
-    def __init__(self, class_id: int, grid: tuple[int, int], weight: float) -> None:
+    def __init__(self, class_id: int, grid: tuple[int, int], fusion: Fusion, weight: float = 1.0) -> None:
         self.class_id = class_id
         self.grid = grid
+        self.fusion = fusion
         self.weight = weight
-        self.total = torch.zeros(grid)
+        self.sums: list[Tensor] = []
+        self.counts: list[int] = []
         self.trajectories: list[Trajectory] = []
         self.score = float("nan")
         self._score_scale = float("inf")
 
     def add(self, triple: Triple, denormalise: Callable[[Tensor], Tensor]) -> None:
-        """Add the map of one scale, resized bilinearly (align_corners false, as published)."""
-        self.total = self.total + self.weight * resize(triple.result.total[triple.row], self.grid)
+        """Take in the map of one scale, resized bilinearly (align_corners false, as published)."""
+        self.sums.append(resize(triple.result.total[triple.row], self.grid))
+        self.counts.append(triple.result.count)
         trajectory = triple.trajectory(self.class_id, denormalise)
         if trajectory is not None:
             self.trajectories.append(trajectory)
@@ -65,19 +83,36 @@ class FusedMap:
 
     def normalised(self, epsilon: float) -> FloatArray:
         """The fused map divided by its maximum, (h, w); all zero stays all zero."""
-        return _divide_by_maximum(self.total, epsilon)
+        return self._joined(self.sums, self.counts, epsilon)
 
     def steps(self, epsilon: float) -> FloatArray | None:
         """The fused map after each step, (S, h, w), None unless recorded; a shorter climb waits at its last step."""
         if not self.trajectories:
             return None
-        length = max(len(t.maps) for t in self.trajectories)
-        total = torch.zeros((length, *self.grid))
-        for trajectory in self.trajectories:
-            summed = resize(torch.from_numpy(trajectory.maps).cumsum(dim=0), self.grid)
-            waiting = summed[-1:].expand(length - len(summed), -1, -1)
-            total += torch.cat([summed, waiting])
-        return np.stack([_divide_by_maximum(self.weight * step, epsilon) for step in total])
+        summed = [resize(torch.from_numpy(t.maps).cumsum(dim=0), self.grid) for t in self.trajectories]
+        steps = []
+        for step in range(max(map(len, summed))):
+            last = [min(step, len(scale) - 1) for scale in summed]
+            sums = [scale[index] for scale, index in zip(summed, last, strict=True)]
+            steps.append(self._joined(sums, [index + 1 for index in last], epsilon))
+        return np.stack(steps)
+
+    def _joined(self, sums: Sequence[Tensor], counts: Sequence[int], epsilon: float) -> FloatArray:
+        return _divide_by_maximum(self.weight * fuse_scales(sums, counts, self.fusion), epsilon)
+
+
+def fuse_scales(sums: Sequence[Tensor], counts: Sequence[int], fusion: Fusion) -> Tensor:
+    """The maps of several scales as one, not normalised.
+
+    Args:
+        sums: For each scale the sum of its maps, rectified, all of one shape (..., h, w).
+        counts: For each scale how many maps that adds up (T + 1 of a climb).
+        fusion: "sum" or "geometric", see above.
+    """
+    if fusion == "sum":
+        return torch.stack(list(sums)).sum(dim=0)
+    means = [total / count for total, count in zip(sums, counts, strict=True)]
+    return torch.stack(means).log1p().mean(dim=0).expm1()
 
 
 def resize(maps: Tensor, grid: tuple[int, int]) -> Tensor:

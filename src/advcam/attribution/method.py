@@ -1,8 +1,8 @@
 """From pictures and classes to attributions: what all methods share.
 
 A method says what map a (picture, class) has at one scale. Here the pictures are brought to each scale, triples of
-equal size are batched, flips ride along as second views, and the maps of all scales are resized to one grid, added up
-and divided by their maximum (IRN and AdvCAM fuse scales so).
+equal size are batched, flips ride along as second views, and the maps of all scales are resized to one grid, joined
+(see `fusion.py`) and divided by their maximum.
 """
 
 import math
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from advcam.attribution.fusion import FusedMap, Triple
+from advcam.attribution.fusion import FusedMap, Fusion, Triple
 from advcam.attribution.response import Network, Record, ScaleMaps
 from advcam.errors import LabelError, ModelError, PictureError, SettingError
 from advcam.types import Attribution
@@ -74,11 +74,13 @@ class Method(ABC):
         classifier: The classifier to explain, usually `advcam.load_classifier()`.
         scales: Factors of the working picture; None takes 0.5, 1 and 2, or 1 for a network of fixed input size.
         flip: Whether the mirrored picture takes part.
+        fusion: How the maps of the scales are joined: "geometric", where a position counts by what all scales say of
+            it, or "sum", as IRN and the authors' code do.
         max_side: Pictures whose longer side is larger are first shrunk to it; 0 keeps every picture as it is.
         batch_size: (picture, class) pairs computed at once; None chooses 4 on the CPU and 16 elsewhere.
 
     Raises:
-        SettingError: A scale that is not positive, a size or batch below its minimum.
+        SettingError: A scale that is not positive, a size or batch below its minimum, an unknown fusion.
     """
 
     name: ClassVar[str]
@@ -91,15 +93,19 @@ class Method(ABC):
         *,
         scales: Sequence[float] | None = None,
         flip: bool = True,
+        fusion: Fusion = "geometric",
         max_side: int = 512,
         batch_size: int | None = None,
     ) -> None:
         self.classifier = classifier
         self.scales = self._checked_scales(scales)
         self.flip = flip
+        self.fusion: Fusion = fusion
         self.max_side = max_side
         default_batch = 4 if classifier.device.type == "cpu" else 16
         self.batch_size = default_batch if batch_size is None else batch_size
+        if fusion not in ("sum", "geometric"):
+            raise SettingError(f'fusion is "sum" or "geometric"; got {fusion!r}')
         if max_side and max_side < MIN_SIDE:
             raise SettingError(f"max_side is at least {MIN_SIDE} pixels, or 0 for no limit; got {max_side}")
         if self.batch_size < 1:
@@ -189,7 +195,7 @@ class Method(ABC):
 
     def _fused_map(self, image: Image.Image, class_id: int) -> FusedMap:
         width, height = working_size(image.size, self.max_side)
-        return FusedMap(class_id, (math.ceil(height / 4), math.ceil(width / 4)), self.map_weight())
+        return FusedMap(class_id, (math.ceil(height / 4), math.ceil(width / 4)), self.fusion, self.map_weight())
 
     def _run_scale(
         self, images: Sequence[Image.Image], fused: list[list[FusedMap]], scale: float, record: Record

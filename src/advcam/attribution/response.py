@@ -214,12 +214,14 @@ class ScaleMaps:
             picture) unless the steps were recorded.
         maps: Map of each step, (S, N, h, w), or None.
         inputs: The perturbed, normalised picture (unmirrored view) at each step, (S, N, 3, H, W), or None.
+        count: How many maps `total` adds up: T + 1 of a climb, 1 of a method without steps.
     """
 
     total: Tensor
     scores: Tensor
     maps: Tensor | None = None
     inputs: Tensor | None = None
+    count: int = 1
 
 
 def join_views(maps: Tensor, shape: torch.Size) -> Tensor:

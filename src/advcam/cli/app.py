@@ -97,6 +97,7 @@ def localize(
     step_norm: Literal["max", "rms", "raw"] | None = None,
     scales: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True)] = None,
     flip: bool = True,
+    fusion: Literal["sum", "geometric"] | None = None,
     max_side: int | None = None,
     batch_size: int | None = None,
     model: str = "lite0",
@@ -134,8 +135,9 @@ def localize(
         mask_threshold: tau, the part of the map that the regulariser holds.
         other_classes: Which other classes are pushed down: all, none, logsumexp, or a number.
         step_norm: What a step is divided by.
-        scales: Sizes of the picture that are added up.
+        scales: Sizes of the picture whose maps are joined.
         flip: Whether the mirrored picture takes part.
+        fusion: How the maps of the scales are joined: added up, or by a geometric mean (all scales have to agree).
         max_side: Larger pictures are worked on at this size; 0 for no limit.
         batch_size: (picture, class) pairs at once.
         model: See `advcam models`.
@@ -169,6 +171,7 @@ def localize(
         "step_norm": step_norm,
         "scales": scales or None,
         "flip": None if flip else False,
+        "fusion": fusion,
         "max_side": max_side,
         "batch_size": batch_size,
     }

@@ -45,6 +45,7 @@ class MethodSettings(Settings):
     step_norm: Literal["max", "rms", "raw"] | None = None
     scales: tuple[float, ...] | None = None
     flip: bool = True
+    fusion: Literal["sum", "geometric"] | None = None
     max_side: int | None = None
     batch_size: int | None = None
 

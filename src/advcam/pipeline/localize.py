@@ -196,7 +196,7 @@ class _Job:
         facts = [
             ("Classifier", f"{described.pop('network')} ({', '.join(f'{k}: {v}' for k, v in described.items())})"),
             ("Method", self.method.title + (f" ({self.settings.method.variant or 'paper'})" if climb else "")),
-            ("Scales", ", ".join(f"{s:g}" for s in self.method.scales) + (" with flips" if self.method.flip else "")),
+            ("Scales", _scales_in_words(self.method)),
             ("Threshold", f"{threshold:g}, {self.settings.supervision or _BEFOREHAND}"),
             ("Labels", f"of the split {self.settings.split}" if of_dataset else self.settings.labels),
             ("Pictures", f"{len(self.finished)} finished, {len(summary.skipped)} skipped"),
@@ -221,6 +221,11 @@ class _Job:
             threshold,
             [*summary.warnings, *notes],
         )
+
+
+def _scales_in_words(method: Method) -> str:
+    words = ", ".join(f"{scale:g}" for scale in method.scales) + (" with flips" if method.flip else "")
+    return words if len(method.scales) == 1 else f"{words} ({method.fusion})"
 
 
 def _step_scores(attribution: Attribution) -> FloatArray | None:

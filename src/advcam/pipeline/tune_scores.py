@@ -1,8 +1,8 @@
 """What one climb says of every shorter one: scores for each number of steps, choice of scales and mask threshold.
 
-The maps of a climb are added up raw over steps and scales and divided by their maximum at the end, and scales do not
-know of each other. So the recorded maps of one climb of the most steps at all scales hold, to the last term, the
-result of every climb of fewer steps at some of the scales; T = 0 is the plain class activation map.
+The maps of a climb are added up raw over the steps, joined over scales and divided by their maximum at the end, and
+scales do not know of each other. So the recorded maps of one climb of the most steps at all scales hold, to the last
+term, the result of every climb of fewer steps at some of the scales; T = 0 is the plain class activation map.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from advcam.attribution.fusion import resize
+from advcam.attribution.fusion import Fusion, fuse_scales, resize
 from advcam.errors import RunError
 from advcam.evaluate.pixels import ratio
 from advcam.evaluate.segmentation import SeedSweep
@@ -48,20 +48,17 @@ def extents_within(longest: Extent, fewest_steps: int = 0) -> tuple[Extent, ...]
     return tuple(Extent(t, scales) for scales in choices for t in range(fewest_steps, longest.iterations + 1))
 
 
-def fused_maps(attribution: Attribution, extents: Sequence[Extent]) -> Iterator[FloatArray]:
+def fused_maps(attribution: Attribution, extents: Sequence[Extent], fusion: Fusion) -> Iterator[FloatArray]:
     """The maps (C, h, w) that a climb of each extent would have given, from the recorded maps of a longer one."""
     grid = (attribution.maps.shape[1], attribution.maps.shape[2])
-    sums = {
-        (one.class_id, one.scale): resize(torch.from_numpy(one.maps).cumsum(dim=0), grid).numpy()
-        for one in attribution.trajectories
+    recorded = {
+        scale: np.stack([t.maps for t in attribution.trajectories if t.scale == scale])
+        for scale in {t.scale for t in attribution.trajectories}
     }
+    sums = {scale: resize(torch.from_numpy(maps).cumsum(dim=1), grid) for scale, maps in recorded.items()}
     for extent in extents:
-        total = np.stack(
-            [
-                np.sum([sums[class_id, scale][extent.iterations] for scale in extent.scales], axis=0, dtype=np.float32)
-                for class_id in attribution.class_ids
-            ]
-        )
+        chosen = [sums[scale][:, extent.iterations] for scale in extent.scales]
+        total = fuse_scales(chosen, [extent.iterations + 1] * len(chosen), fusion).numpy()
         peak = total.max(axis=(1, 2), keepdims=True)
         yield np.divide(total, peak, out=total, where=peak > 0)
 
@@ -95,6 +92,7 @@ class ScoreTable:
         targets: Sequence[int],
         truth: Mask,
         extents: Sequence[Extent],
+        fusion: Fusion,
     ) -> "ScoreTable":
         """The entries of one picture.
 
@@ -105,6 +103,7 @@ class ScoreTable:
             targets: The class of the attribution that stands for each of them.
             truth: (H, W): 0 background, class of the data set + 1, 255 ignored.
             extents: What to score.
+            fusion: How scales are joined.
         """
         labels = [class_id + 1 for class_id in class_ids]
         classes = sorted({0, *labels, *np.unique(truth).tolist()} - {255})
@@ -114,7 +113,7 @@ class ScoreTable:
         seeds = [classes.index(label) - 1 for label in labels]
         rows = [attribution.class_ids.index(target) for target in targets]
         right, union = np.zeros((2, len(classes), len(extents), len(THRESHOLDS)), dtype=np.int32)
-        for column, maps in enumerate(fused_maps(attribution, extents)):
+        for column, maps in enumerate(fused_maps(attribution, extents, fusion)):
             sweep = SeedSweep(len(classes), THRESHOLDS)
             full_size = replace(attribution, maps=maps).upsample().clip(0, 1)
             sweep.add(local[truth], full_size[rows], seeds)

@@ -263,7 +263,9 @@ class Search:
         """Climb one picture and score it; the maps are let go."""
         image, truth = picture.read(self.dataset)
         (attribution,) = method([image], [picture.outputs], record="maps")
-        return ScoreTable.of_picture(number, attribution, picture.class_ids, picture.targets, truth, extents)
+        return ScoreTable.of_picture(
+            number, attribution, picture.class_ids, picture.targets, truth, extents, method.fusion
+        )
 
     def _table_path(self, number: int) -> Path:
         return self.scores / f"{number:04d}.npz"
