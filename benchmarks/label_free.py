@@ -5,7 +5,7 @@
 ROOT holds Oxford-IIIT Pet or PASCAL VOC 2012. The class of a picture is the best-scoring id of its group of ImageNet
 ids: for pets 281 to 285 (cats) and 151 to 268 (dogs), for VOC those of `--groups` (a JSON object of lists;
 voc_imagenet_groups.json beside ROOT by default). VOC pictures with a person are left out, for ImageNet has no such
-class. `--maps` keeps the maps in a folder (one for each method and scales) and takes them from there the next time.
+class. `--maps` keeps the maps in a folder (one for each method, scales and fusion) and takes them from there the next time.
 
 A rule gives each picture a curve: how good a mask looks at each of 101 thresholds, without any mask. Three readings:
 `mean`, the highest point of the mean curve; `median`, the median of the pictures' own highest points; `each`, a
@@ -224,7 +224,7 @@ def explained(
 ) -> Iterator[tuple[str, Seen]]:
     """Id, maps and photograph of each picture; the maps in the order of the labels."""
     classifier = advcam.load_classifier()
-    method = METHODS[arguments.method](classifier, scales=arguments.scales)
+    method = METHODS[arguments.method](classifier, scales=arguments.scales, fusion=arguments.fusion)
     for id_ in pictures(dataset, arguments.split, arguments.limit):
         sample = dataset.sample(id_)
         photograph = Image.open(sample.path).convert("RGB")
@@ -248,6 +248,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--split", help="of the data set; test for pets and train for VOC by default")
     parser.add_argument("--method", choices=sorted(METHODS), default="cam")
     parser.add_argument("--scales", type=float, nargs="+", default=[0.5, 1.0])
+    parser.add_argument("--fusion", choices=["sum", "geometric"], default="geometric")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--groups", type=Path)
     parser.add_argument("--maps", type=Path)
@@ -280,6 +281,7 @@ def main() -> None:
         "data": f"{dataset.title} {arguments.split}",
         "method": arguments.method,
         "scales": arguments.scales,
+        "fusion": arguments.fusion,
         "pictures": len(curves["otsu"]),
         "oracle": loss.oracle(),
         "fixed": {value: loss.at(SEED_THRESHOLDS.index(value)) for value in FIXED},

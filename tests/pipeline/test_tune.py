@@ -87,6 +87,8 @@ class StubMethod:
     penalty 2 has all. Scale 2 adds a constant, which a high threshold takes away again.
     """
 
+    fusion = "sum"
+
     def __init__(self, extent: Extent, penalty: float, useful: bool = True) -> None:
         self.extent, self.missing = extent, round(4 * abs(penalty - 2)) if useful else 0
 
