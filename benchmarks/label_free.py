@@ -5,7 +5,8 @@
 ROOT holds Oxford-IIIT Pet or PASCAL VOC 2012. The class of a picture is the best-scoring id of its group of ImageNet
 ids: for pets 281 to 285 (cats) and 151 to 268 (dogs), for VOC those of `--groups` (a JSON object of lists;
 voc_imagenet_groups.json beside ROOT by default). VOC pictures with a person are left out, for ImageNet has no such
-class. `--maps` keeps the maps in a folder (one for each method, scales and fusion) and takes them from there the next time.
+class. `--maps` keeps the maps in a folder (one for each method, scales and fusion) and takes them from there the next
+time.
 
 A rule gives each picture a curve: how good a mask looks at each of 101 thresholds, without any mask. Three readings:
 `mean`, the highest point of the mean curve; `median`, the median of the pictures' own highest points; `each`, a

@@ -204,6 +204,34 @@ def test_a_recipe_of_tune_sets_the_run_and_options_go_before_it(voc: Path, tmp_p
     assert f"0.9, set beforehand; {beforehand}" in (tmp_path / "b" / "report.html").read_text()
 
 
+def test_pictures_that_chose_the_recipe_are_named_as_seen(voc: Path, tmp_path: Path, toy: Classifier):
+    labelled = ("2007_000001", "2007_000004", "2007_000003")  # two of train, one of val
+    chosen = {"supervision": "validated on 3 labelled pictures", "labelled": labelled}
+    (tmp_path / "mine.yaml").write_text(json.dumps({"method": {"method": "cam"}, "chosen": chosen}))
+    recipe = ["--recipe", str(tmp_path / "mine.yaml"), "--scales", "1"]
+    assert set(labelled[:2]) <= set(open_dataset(voc).ids("train"))
+    assert localize(voc, tmp_path / "train", *recipe) == 0
+    (warning,) = summary_of(tmp_path / "train")["warnings"]
+    assert warning == (
+        "the masks of 2 pictures of this run chose the settings of the recipe: no score on them counts as unseen"
+    )
+    assert warning in (tmp_path / "train" / "report.html").read_text()
+    assert localize(voc, tmp_path / "val", *recipe, split="val") == 0
+    assert "the masks of 1 picture of this run" in summary_of(tmp_path / "val")["warnings"][0]
+    assert localize(voc, tmp_path / "without", *FAST) == 0
+    assert summary_of(tmp_path / "without")["warnings"] == []
+
+
+def test_a_run_says_how_its_scales_are_joined(voc: Path, tmp_path: Path, toy: Classifier):
+    several = ["--method", "cam", "--scales", "0.5", "1"]
+    for more, word in (((), "geometric"), (("--fusion", "sum"), "sum")):
+        assert localize(voc, tmp_path / word, *several, *more) == 0
+        assert f"0.5, 1 with flips ({word})" in (tmp_path / word / "report.html").read_text()
+    config = json.loads((tmp_path / "sum" / "config.json").read_text())
+    assert config["maps"]["fusion"] == "sum"
+    assert localize(voc, tmp_path / "sum", *several) == 2  # other maps are another run
+
+
 def test_outputs_of_a_recipe_hold_unless_they_are_given(voc: Path, tmp_path: Path, toy: Classifier):
     (tmp_path / "mine.yaml").write_text("method:\n  method: cam\noutputs:\n  boxes: all\n  overlays: false\n")
     mine = ["--recipe", str(tmp_path / "mine.yaml"), "--scales", "1"]

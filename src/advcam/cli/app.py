@@ -190,6 +190,7 @@ def localize(
     source = {"inputs": inputs, "labels": labels or "data", "data": data, "split": split, "layout": layout}
     by_recipe = chosen.chosen if threshold is None and "threshold" in written else None
     source |= {"supervision": by_recipe.supervision if by_recipe else ""}
+    source |= {"labelled": chosen.chosen.labelled if chosen.chosen else ()}
     settings = localize_settings(
         **source, groups=groups, out=out, top=top, method=given, model=network, outputs=written
     )

@@ -73,7 +73,7 @@ class AnalyzeSettings(Settings):
     landscape_axis: Literal["climb", "gradient"] = "climb"
     landscape_points: int = Field(default=21, ge=5)
     threshold: float = Field(default=DEFAULT_THRESHOLD, ge=0, le=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -64,7 +64,10 @@ class OutputSettings(Settings):
 
 
 class LocalizeSettings(Settings):
-    """A localization run; `supervision` says for the report what chose the threshold, where a recipe brought it."""
+    """A localization run.
+
+    Of a recipe, `supervision` says for the report what chose its threshold, and `labelled` which pictures did.
+    """
 
     inputs: tuple[str, ...] = ()
     labels: str = "data"
@@ -75,6 +78,7 @@ class LocalizeSettings(Settings):
     out: Path
     top: int = Field(default=1, ge=1)
     supervision: str = ""
+    labelled: tuple[str, ...] = ()
     model: ModelSettings = ModelSettings()
     method: MethodSettings = MethodSettings()
     outputs: OutputSettings = OutputSettings()

@@ -94,7 +94,7 @@ def localize(settings: LocalizeSettings, progress: Progress, command: str = "") 
             job = _Job(settings, classifier, method, work, store, outputs, progress)
             summary = job.run(work.samples)
             summary.skipped += work.unlabelled
-            summary.warnings = list(work.warnings)
+            summary.warnings = [*work.warnings, *_not_unseen(settings, work.samples)]
             job.finish(work.samples, summary, command)
         run.record_outputs()
     return summary
@@ -221,6 +221,15 @@ class _Job:
             threshold,
             [*summary.warnings, *notes],
         )
+
+
+def _not_unseen(settings: LocalizeSettings, samples: Sequence[Sample]) -> list[str]:
+    """A warning where pictures of the run chose the settings of its recipe."""
+    count = len({sample.id for sample in samples} & set(settings.labelled))
+    if not count:
+        return []
+    whose = "1 picture of this run" if count == 1 else f"{count} pictures of this run"
+    return [f"the masks of {whose} chose the settings of the recipe: no score on them counts as unseen"]
 
 
 def _scales_in_words(method: Method) -> str:
