@@ -28,7 +28,7 @@ from advcam.datasets.pictures import read_picture
 from advcam.evaluate.segmentation import SeedSweep
 from advcam.pipeline.class_match import ClassMatch
 from advcam.pipeline.recipe import read_recipe
-from advcam.pipeline.tune import tune_dataset, tune_settings
+from advcam.pipeline.tuning.tune import tune_dataset, tune_settings
 from advcam.types import DEFAULT_THRESHOLD
 
 GROUPS: dict[str, list[int | str]] = {"cat": list(range(281, 286)), "dog": list(range(151, 269))}

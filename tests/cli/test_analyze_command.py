@@ -42,14 +42,14 @@ def voc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Generated pictures, of which 1, 2 and 4 are in train, and a small network in place of the catalogue's."""
     write_voc2012(tmp_path / "data", pictures=4)
     classifier = Classifier.from_module(Toy(), class_names=VOC_CLASSES, multi_label=True, name="toy")
-    monkeypatch.setattr("advcam.pipeline.analyze_dataset.load_classifier", lambda *_, **__: classifier)
+    monkeypatch.setattr("advcam.pipeline.analyses.dataset.load_classifier", lambda *_, **__: classifier)
     return tmp_path / "data"
 
 
 @pytest.fixture
 def drawn_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than measuring a toy; one test draws for real."""
-    monkeypatch.setattr("advcam.pipeline.analysis_outputs.render", lambda figure, kind: kind.encode())
+    monkeypatch.setattr("advcam.pipeline.analyses.outputs.render", lambda figure, kind: kind.encode())
 
 
 def analyze(data: Path, out: Path, *more: str, split: str = "train") -> int:

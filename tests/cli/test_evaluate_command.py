@@ -56,14 +56,14 @@ def toy() -> Classifier:
 @pytest.fixture(autouse=True)
 def toy_in_place(toy: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small network in place of the catalogue's."""
-    for room in ("localize", "evaluate", "evaluate_faithfulness"):
+    for room in ("localize", "evaluation.evaluate", "evaluation.faithfulness"):
         monkeypatch.setattr(f"advcam.pipeline.{room}.load_classifier", lambda *_, **__: toy)
 
 
 @pytest.fixture
 def drawn_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than scoring; one test draws for real."""
-    monkeypatch.setattr("advcam.pipeline.evaluation_pictures.render", lambda figure, kind: kind.encode())
+    monkeypatch.setattr("advcam.pipeline.evaluation.figures.render", lambda figure, kind: kind.encode())
 
 
 @pytest.fixture(scope="module")

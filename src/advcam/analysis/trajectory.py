@@ -1,6 +1,6 @@
 """A climb step by step: the score of the class and of its strongest rival, and the maps of all classes after each step.
 
-What the maps are worth as seeds (mIoU, precision, recall) is measured by `advcam.evaluate`; `pipeline.analyze` joins
+What the maps are worth as seeds (mIoU, precision, recall) is measured by `advcam.evaluate`; `pipeline.analyses` joins
 the two.
 """
 

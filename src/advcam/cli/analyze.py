@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
-    from advcam.pipeline.analyze import AnalysisPlan
+    from advcam.pipeline.analyses.analyze import AnalysisPlan
 
 Numbers = Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True)]
 
@@ -67,7 +67,7 @@ def analyze(
         seed: Of the random directions.
         quiet: No progress.
     """
-    from advcam.pipeline.analyze_dataset import analyze_dataset
+    from advcam.pipeline.analyses.dataset import analyze_dataset
 
     values = {"penalty": penalties, "mask_threshold": mask_thresholds, "step_size": step_sizes}
     sweeps: dict[str, object] = {name: given for name, given in values.items() if given is not None}

@@ -13,7 +13,7 @@ from rich.table import Table
 from advcam.errors import SettingError
 
 if TYPE_CHECKING:
-    from advcam.pipeline.evaluation import Evaluation, Row
+    from advcam.pipeline.evaluation.result import Evaluation, Row
 
 _TITLES = {
     "miou": "mIoU",
@@ -70,9 +70,9 @@ def evaluate(
         quiet: No progress and no table.
         json_: Print the result as JSON.
     """
-    from advcam.pipeline.evaluate import as_json, write_evaluation
-    from advcam.pipeline.evaluate import evaluate as run_evaluate
-    from advcam.pipeline.evaluation import evaluate_settings
+    from advcam.pipeline.evaluation.evaluate import as_json, write_evaluation
+    from advcam.pipeline.evaluation.evaluate import evaluate as run_evaluate
+    from advcam.pipeline.evaluation.result import evaluate_settings
 
     if model is None and (weights or class_names):
         raise SettingError("--weights and --class-names belong to a classifier; name it with --model")
@@ -97,7 +97,7 @@ def evaluate(
     with Bar(console, quiet) as bar:
         result = run_evaluate(settings, bar)
     if out is not None:
-        from advcam.pipeline.evaluation_pictures import write_figures
+        from advcam.pipeline.evaluation.figures import write_figures
 
         write_figures(result, settings, out)  # the first: what it cannot read leaves the folder as it was
         write_evaluation(result, out)
@@ -112,7 +112,7 @@ def evaluate(
 
 def _check_out(out: Path | None, predictions: Path) -> None:
     """Refuse before the work what could not be written, or would be read as predictions the next time."""
-    from advcam.pipeline.predictions import is_run
+    from advcam.pipeline.evaluation.predictions import is_run
 
     if out is None:
         return

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from advcam.pipeline.tune import TunePlan
-    from advcam.pipeline.tune_search import Trial
+    from advcam.pipeline.tuning.search import Trial
+    from advcam.pipeline.tuning.tune import TunePlan
 
 
 def tune(
@@ -71,9 +71,9 @@ def tune(
         quiet: No progress.
         json_: Print the content of tune.json.
     """
-    from advcam.pipeline.tune import tune as run_tune
-    from advcam.pipeline.tune import tune_settings
-    from advcam.pipeline.tune_outputs import words
+    from advcam.pipeline.tuning.outputs import words
+    from advcam.pipeline.tuning.tune import tune as run_tune
+    from advcam.pipeline.tuning.tune import tune_settings
 
     network = {
         "model": model,

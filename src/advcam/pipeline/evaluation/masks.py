@@ -14,7 +14,8 @@ from advcam.evaluate.boundary import BoundaryIoU
 from advcam.evaluate.segmentation import ConfusionMatrix, SeedSweep, SegmentationScores
 from advcam.evaluate.selection import LabelFree, ThresholdChoice, choose_fixed, choose_oracle, choose_validated
 from advcam.evaluate.thresholds import SEED_THRESHOLDS
-from advcam.pipeline.evaluation import (
+from advcam.pipeline.evaluation.predictions import Predictions
+from advcam.pipeline.evaluation.result import (
     EvaluateSettings,
     Evaluation,
     Pair,
@@ -26,7 +27,6 @@ from advcam.pipeline.evaluation import (
     note_without,
     row,
 )
-from advcam.pipeline.predictions import Predictions
 from advcam.types import FloatArray, Mask
 
 FLOORS = ("centre", "all foreground", "random")

@@ -16,8 +16,8 @@ from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.synthetic.folder import SHAPE_CLASSES, write_class_folders, write_label_table
 from advcam.errors import AdvcamError, DatasetError, LabelError, SettingError
 from advcam.evaluate.baselines import centre_map, random_map
-from advcam.pipeline.evaluate import evaluate
-from advcam.pipeline.evaluation import Evaluation, evaluate_settings
+from advcam.pipeline.evaluation.evaluate import evaluate
+from advcam.pipeline.evaluation.result import Evaluation, evaluate_settings
 
 STEPS, SEED = 56, 3
 
@@ -58,7 +58,7 @@ def put_in_place(
 ) -> Classifier:
     """A small network in place of the catalogue's."""
     classifier = Classifier.from_module(Toy(len(names)), class_names=names, multi_label=multi_label)
-    monkeypatch.setattr("advcam.pipeline.evaluate_faithfulness.load_classifier", lambda *_, **__: classifier)
+    monkeypatch.setattr("advcam.pipeline.evaluation.faithfulness.load_classifier", lambda *_, **__: classifier)
     return classifier
 
 

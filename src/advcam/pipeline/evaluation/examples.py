@@ -16,9 +16,9 @@ from advcam.evaluate.localization import Corners, box_iou, boxes_from_map, scale
 from advcam.evaluate.score_maps import SIZE, score_map
 from advcam.evaluate.thresholds import BOX_THRESHOLDS
 from advcam.pipeline.class_match import read_groups
-from advcam.pipeline.evaluate_boxes import class_map
-from advcam.pipeline.evaluation import EvaluateSettings, Evaluation, Pair, naming
-from advcam.pipeline.predictions import Predictions, open_predictions
+from advcam.pipeline.evaluation.boxes import class_map
+from advcam.pipeline.evaluation.predictions import Predictions, open_predictions
+from advcam.pipeline.evaluation.result import EvaluateSettings, Evaluation, Pair, naming
 from advcam.report.evaluation_figures import PictureTiles
 from advcam.report.figures import shrink
 from advcam.types import Attribution, Box, Mask

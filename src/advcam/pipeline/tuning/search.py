@@ -22,8 +22,8 @@ from advcam.attribution.advcam import AdvCAM
 from advcam.attribution.method import Classifier, Method
 from advcam.datasets.dataset import Dataset
 from advcam.errors import RunError, SettingError, one_line
-from advcam.pipeline.tune_pictures import LabelledPicture
-from advcam.pipeline.tune_scores import Extent, ScoreTable, extents_within
+from advcam.pipeline.tuning.handful import LabelledPicture
+from advcam.pipeline.tuning.scores import Extent, ScoreTable, extents_within
 
 Constants = dict[str, float | int | str]
 

@@ -16,7 +16,7 @@ from advcam.datasets.dataset import Dataset
 from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.datasets.synthetic.coco import CATEGORIES, write_coco
 from advcam.errors import DatasetError, PictureError, SettingError
-from advcam.pipeline.predictions import (
+from advcam.pipeline.evaluation.predictions import (
     CocoResults,
     MapFiles,
     MaskFiles,

@@ -18,11 +18,11 @@ from advcam.errors import SettingError
 from advcam.evaluate.segmentation import ConfusionMatrix
 from advcam.pipeline.class_match import ClassMatch, Groups
 from advcam.pipeline.config import ModelSettings, Settings
-from advcam.pipeline.tune_choice import Chooser, cross_validate
-from advcam.pipeline.tune_outputs import TuneResult, write_outputs
-from advcam.pipeline.tune_pictures import Handful, draw_handful, folds_of, named_handful, read_ids
-from advcam.pipeline.tune_scores import THRESHOLDS, extents_within
-from advcam.pipeline.tune_search import Search, SearchPlan, SearchProgress
+from advcam.pipeline.tuning.choice import Chooser, cross_validate
+from advcam.pipeline.tuning.handful import Handful, draw_handful, folds_of, named_handful, read_ids
+from advcam.pipeline.tuning.outputs import TuneResult, write_outputs
+from advcam.pipeline.tuning.scores import THRESHOLDS, extents_within
+from advcam.pipeline.tuning.search import Search, SearchPlan, SearchProgress
 from advcam.store.run import JSON, RunDirectory
 from advcam.types import DEFAULT_THRESHOLD
 

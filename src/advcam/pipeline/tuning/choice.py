@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcam.evaluate.bootstrap import Interval, bootstrap
-from advcam.pipeline.tune_scores import THRESHOLDS, Extent, ScoreTable, Terms, mean_iou
+from advcam.pipeline.tuning.scores import THRESHOLDS, Extent, ScoreTable, Terms, mean_iou
 
 #: Of the one-standard-error rule: more than this share of mIoU is never given away for a lower cost. With a few
 #: pictures one standard error is several points, often more than a climb gains.

@@ -17,8 +17,8 @@ from advcam.datasets.synthetic.voc import write_voc2012
 from advcam.datasets.synthetic.writing import write_index_png, write_jpeg
 from advcam.datasets.voc import VOC_CLASSES
 from advcam.errors import AdvcamError, DatasetError, LabelError, SettingError
-from advcam.pipeline.analyze import AnalysisPlan
-from advcam.pipeline.analyze_dataset import analyze_dataset
+from advcam.pipeline.analyses.analyze import AnalysisPlan
+from advcam.pipeline.analyses.dataset import analyze_dataset
 
 #: One climb a class of one step on a small picture, and no surroundings.
 SMALL = {"method": {"max_side": 32, "flip": False}, "iterations": 1, "landscape_pictures": 0}
@@ -66,7 +66,7 @@ def name_classes(monkeypatch: pytest.MonkeyPatch) -> Named:
 
     def put(*names: str) -> Classifier:
         classifier = Classifier.from_module(Toy(len(names)), class_names=names, name="toy")
-        monkeypatch.setattr("advcam.pipeline.analyze_dataset.load_classifier", lambda *_, **__: classifier)
+        monkeypatch.setattr("advcam.pipeline.analyses.dataset.load_classifier", lambda *_, **__: classifier)
         return classifier
 
     return put
@@ -75,7 +75,7 @@ def name_classes(monkeypatch: pytest.MonkeyPatch) -> Named:
 @pytest.fixture
 def drawn_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """The figures have tests of their own."""
-    monkeypatch.setattr("advcam.pipeline.analysis_outputs.render", lambda figure, kind: kind.encode())
+    monkeypatch.setattr("advcam.pipeline.analyses.outputs.render", lambda figure, kind: kind.encode())
 
 
 @pytest.fixture

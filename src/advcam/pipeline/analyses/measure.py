@@ -24,7 +24,7 @@ from advcam.analysis.trajectory import nearest_to_one, score_curve, step_maps
 from advcam.attribution.advcam import AdvCAM
 from advcam.errors import DatasetError, PictureError
 from advcam.evaluate.segmentation import SeedSweep
-from advcam.pipeline.analysis_records import ClassClimb, ClassLandscape, Climbs, Direction, Landscapes
+from advcam.pipeline.analyses.records import ClassClimb, ClassLandscape, Climbs, Direction, Landscapes
 from advcam.types import Attribution, Mask, Trajectory
 
 #: Points of the lines, from -1 to 1.

@@ -16,9 +16,16 @@ from advcam import AdvCAM, Classifier, ClimbSettings, DatasetError, RunError, Se
 from advcam.analysis.amplification import amplification
 from advcam.analysis.landscape import bend
 from advcam.evaluate.segmentation import SeedSweep
-from advcam.pipeline import analyze as room
-from advcam.pipeline.analysis_measure import TruthSample
-from advcam.pipeline.analyze import Analysis, AnalysisPlan, AnalyzeSettings, analyze, analyze_settings, planned_runs
+from advcam.pipeline.analyses import analyze as room
+from advcam.pipeline.analyses.analyze import (
+    Analysis,
+    AnalysisPlan,
+    AnalyzeSettings,
+    analyze,
+    analyze_settings,
+    planned_runs,
+)
+from advcam.pipeline.analyses.measure import TruthSample
 
 TABLES = ("trajectory", "amplification", "sweeps", "landscape", "curvature")
 FIGURES = ("trajectory", "sweeps", "regularisers", "amplification", "landscape", "lines")
@@ -95,7 +102,7 @@ def finished(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture
 def drawn_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than measuring a toy; `test_figures_are_written` and tests/report draw for real."""
-    monkeypatch.setattr("advcam.pipeline.analysis_outputs.render", lambda figure, kind: kind.encode())
+    monkeypatch.setattr("advcam.pipeline.analyses.outputs.render", lambda figure, kind: kind.encode())
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -350,7 +357,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
     def broken(*_: object) -> bytes:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("advcam.pipeline.analysis_outputs.render", broken)
+    monkeypatch.setattr("advcam.pipeline.analyses.outputs.render", broken)
     with pytest.raises(RunError, match="No space left on device"):
         analyze(SAMPLES[:1], classifier, chosen, 4, Watcher())
     assert contents(tmp_path / "out") == before

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from advcam.analysis.landscape import Bend, bend
 from advcam.errors import DatasetError
 from advcam.evaluate.segmentation import ConfusionMatrix, SegmentationScores
-from advcam.pipeline.analysis_records import ClassLandscape, Climbs, Direction, Landscapes
+from advcam.pipeline.analyses.records import ClassLandscape, Climbs, Direction, Landscapes
 
 Numbers = NDArray[np.float64]
 

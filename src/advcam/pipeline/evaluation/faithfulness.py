@@ -15,9 +15,9 @@ from advcam.evaluate.baselines import centre_map, random_map
 from advcam.evaluate.bootstrap import Interval, bootstrap_mean
 from advcam.evaluate.faithfulness import Confidence, average_drop, average_increase, confidence, deletion, insertion
 from advcam.pipeline.class_match import ClassMatch, input_size, read_groups
-from advcam.pipeline.evaluate_masks import at_size
-from advcam.pipeline.evaluation import EvaluateSettings, Evaluation, Pair, Watcher, naming, note_without, row
-from advcam.pipeline.predictions import Predictions
+from advcam.pipeline.evaluation.masks import at_size
+from advcam.pipeline.evaluation.predictions import Predictions
+from advcam.pipeline.evaluation.result import EvaluateSettings, Evaluation, Pair, Watcher, naming, note_without, row
 from advcam.types import FloatArray
 
 #: Longer side at which the network is asked, and steps of the curves; the curves change little beyond.

@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from advcam.errors import RunError
-from advcam.pipeline.evaluation import EvaluateSettings, Evaluation, Row
-from advcam.pipeline.evaluation_examples import examples
+from advcam.pipeline.evaluation.examples import examples
+from advcam.pipeline.evaluation.result import EvaluateSettings, Evaluation, Row
 from advcam.report.evaluation_figures import (
     Bars,
     ClassScores,

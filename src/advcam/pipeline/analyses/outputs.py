@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import advcam
 from advcam.errors import RunError
-from advcam.pipeline.analysis_results import (
+from advcam.pipeline.analyses.results import (
     AmplificationRow,
     Analysis,
     LandscapeRow,

@@ -16,7 +16,8 @@ from advcam.evaluate.pxap import PxAP
 from advcam.evaluate.score_maps import SIZE, score_map
 from advcam.evaluate.selection import LabelFree, ThresholdChoice, choose_fixed, choose_validated
 from advcam.evaluate.thresholds import SEED_THRESHOLDS
-from advcam.pipeline.evaluation import (
+from advcam.pipeline.evaluation.predictions import Predictions
+from advcam.pipeline.evaluation.result import (
     EvaluateSettings,
     Evaluation,
     Pair,
@@ -28,7 +29,6 @@ from advcam.pipeline.evaluation import (
     note_without,
     row,
 )
-from advcam.pipeline.predictions import Predictions
 from advcam.types import Box, FloatArray, Sample
 
 #: From a sample to the predicted classes of the data set, the most probable first; () where nobody knows.

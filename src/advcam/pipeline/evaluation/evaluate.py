@@ -17,10 +17,11 @@ from advcam.datasets.labels import label_samples
 from advcam.datasets.pictures import read_picture
 from advcam.errors import DatasetError, SettingError
 from advcam.pipeline.class_match import ClassMatch, read_groups
-from advcam.pipeline.evaluate_boxes import BoxEvaluation, Ranking, evaluate_pxap
-from advcam.pipeline.evaluate_faithfulness import evaluate_faithfulness
-from advcam.pipeline.evaluate_masks import SeedEvaluation, evaluate_masks
-from advcam.pipeline.evaluation import (
+from advcam.pipeline.evaluation.boxes import BoxEvaluation, Ranking, evaluate_pxap
+from advcam.pipeline.evaluation.faithfulness import evaluate_faithfulness
+from advcam.pipeline.evaluation.masks import SeedEvaluation, evaluate_masks
+from advcam.pipeline.evaluation.predictions import Kind, Predictions, RunMaps, open_predictions
+from advcam.pipeline.evaluation.result import (
     EvaluateSettings,
     Evaluation,
     Pair,
@@ -31,7 +32,6 @@ from advcam.pipeline.evaluation import (
     note_without,
     pair_up,
 )
-from advcam.pipeline.predictions import Kind, Predictions, RunMaps, open_predictions
 from advcam.store.files import write_text
 from advcam.types import Sample
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from advcam.pipeline.config import MethodSettings, OutputSettings
 from advcam.pipeline.recipe import Provenance, Recipe, write_recipe
-from advcam.pipeline.tune_choice import MOST_GIVEN, Choice, CrossValidation
-from advcam.pipeline.tune_search import Trial
+from advcam.pipeline.tuning.choice import MOST_GIVEN, Choice, CrossValidation
+from advcam.pipeline.tuning.search import Trial
 from advcam.store.files import write_text
 from advcam.types import DEFAULT_THRESHOLD
 

@@ -16,11 +16,11 @@ from advcam.datasets.dataset import Dataset
 from advcam.errors import DatasetError, LabelError
 from advcam.evaluate.segmentation import ConfusionMatrix
 from advcam.pipeline.recipe import read_recipe
-from advcam.pipeline.tune import TunePlan, TuneResult, tune, tune_dataset, tune_settings
-from advcam.pipeline.tune_choice import MOST_GIVEN, Chooser, cross_validate, jackknife_error
-from advcam.pipeline.tune_outputs import words
-from advcam.pipeline.tune_scores import THRESHOLDS, Extent, ScoreTable, extents_within, fused_maps
-from advcam.pipeline.tune_search import Search, SearchPlan, Trial
+from advcam.pipeline.tuning.choice import MOST_GIVEN, Chooser, cross_validate, jackknife_error
+from advcam.pipeline.tuning.outputs import words
+from advcam.pipeline.tuning.scores import THRESHOLDS, Extent, ScoreTable, extents_within, fused_maps
+from advcam.pipeline.tuning.search import Search, SearchPlan, Trial
+from advcam.pipeline.tuning.tune import TunePlan, TuneResult, tune, tune_dataset, tune_settings
 from advcam.types import Mask, Sample, Trajectory
 
 SIDE, WIDTH = 40, 20  # of the pictures, and of the object at their left: half of the picture

@@ -17,11 +17,11 @@ from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.datasets.synthetic.writing import write_index_png
 from advcam.errors import AdvcamError, DatasetError, PictureError, RunError
-from advcam.pipeline import evaluation_examples
-from advcam.pipeline.evaluate import evaluate
-from advcam.pipeline.evaluation import EvaluateSettings, Evaluation, Row, evaluate_settings
-from advcam.pipeline.evaluation_examples import chosen_ids, examples
-from advcam.pipeline.evaluation_pictures import FIGURES, evaluation_figures, write_figures
+from advcam.pipeline.evaluation import examples as evaluation_examples
+from advcam.pipeline.evaluation.evaluate import evaluate
+from advcam.pipeline.evaluation.examples import chosen_ids, examples
+from advcam.pipeline.evaluation.figures import FIGURES, evaluation_figures, write_figures
+from advcam.pipeline.evaluation.result import EvaluateSettings, Evaluation, Row, evaluate_settings
 from advcam.types import IGNORE
 
 Evaluated = tuple[Evaluation, EvaluateSettings]

@@ -12,8 +12,8 @@ from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.pictures import read_picture
 from advcam.errors import AdvcamError, DatasetError, PictureError, SettingError
-from advcam.pipeline.analysis_measure import TruthSample
-from advcam.pipeline.analyze import AnalysisProgress, analyze, analyze_settings
+from advcam.pipeline.analyses.analyze import AnalysisProgress, analyze, analyze_settings
+from advcam.pipeline.analyses.measure import TruthSample
 from advcam.pipeline.class_match import ClassMatch, read_groups
 
 

@@ -22,7 +22,7 @@ from advcam.datasets.reading import read_index_png
 from advcam.datasets.sizes import stored_size
 from advcam.errors import DatasetError, PictureError, SettingError, one_line
 from advcam.pipeline.class_match import Groups
-from advcam.pipeline.coco_results import coco_numbers, read_results
+from advcam.pipeline.evaluation.coco_results import coco_numbers, read_results
 from advcam.store.maps import MapStore
 from advcam.types import Box, FloatArray, Mask, Sample
 

@@ -10,8 +10,8 @@ import pytest
 from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.errors import DatasetError, PictureError, SettingError
-from advcam.pipeline.evaluate import as_json, evaluate, write_evaluation
-from advcam.pipeline.evaluation import Evaluation, evaluate_settings
+from advcam.pipeline.evaluation.evaluate import as_json, evaluate, write_evaluation
+from advcam.pipeline.evaluation.result import Evaluation, evaluate_settings
 from advcam.store.masks import write_mask
 
 

@@ -19,7 +19,7 @@ from advcam.errors import AdvcamError, DatasetError, SettingError
 from advcam.evaluate.bootstrap import Interval
 from advcam.evaluate.selection import LabelFree, ThresholdChoice
 from advcam.pipeline.config import ModelSettings, Settings, validated
-from advcam.pipeline.predictions import Predictions
+from advcam.pipeline.evaluation.predictions import Predictions
 from advcam.types import DEFAULT_THRESHOLD, Sample
 
 Task = Literal["segmentation", "localization", "pxap", "faithfulness"]

@@ -20,10 +20,10 @@ from advcam.classifiers.classifier import Classifier
 from advcam.errors import DatasetError, ModelError, PictureError, SettingError, one_line
 from advcam.evaluate.segmentation import ConfusionMatrix
 from advcam.evaluate.thresholds import SEED_THRESHOLDS
-from advcam.pipeline.analysis_measure import LandscapeView, TruthSample, measure_climbs, measure_landscapes
-from advcam.pipeline.analysis_outputs import write_outputs
-from advcam.pipeline.analysis_records import Climbs, Landscapes, RecordFile, inputs_digest
-from advcam.pipeline.analysis_results import Analysis, Collector, Sweep
+from advcam.pipeline.analyses.measure import LandscapeView, TruthSample, measure_climbs, measure_landscapes
+from advcam.pipeline.analyses.outputs import write_outputs
+from advcam.pipeline.analyses.records import Climbs, Landscapes, RecordFile, inputs_digest
+from advcam.pipeline.analyses.results import Analysis, Collector, Sweep
 from advcam.pipeline.config import MethodSettings, ModelSettings, Settings
 from advcam.store.run import JSON, RunDirectory
 from advcam.types import DEFAULT_THRESHOLD
