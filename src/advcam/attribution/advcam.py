@@ -30,7 +30,7 @@ class AdvCAM(Method):
         step_norm: "max", "rms" or "raw". Default "max".
         scales: Default 0.5, 1, 2 (paper); 0.5, 1, 1.5, 2 (published).
         flip: Whether the mirrored picture is climbed along, as one problem with the picture.
-        fusion: How scales are joined. Default "geometric" (paper), "sum" (published); see `advcam.attribution.fusion`.
+        fusion: How scales are joined, "sum" or "geometric"; see `advcam.attribution.fusion`.
         max_side: Longer side of the working picture. Default 512 (paper); 0, the picture's own (published).
         batch_size: Triples at once.
         settings: Replaces all constants of the climb at once, for the switches that are not arguments here.
@@ -56,7 +56,7 @@ class AdvCAM(Method):
         step_norm: StepNorm | None = None,
         scales: Sequence[float] | None = None,
         flip: bool = True,
-        fusion: Fusion | None = None,
+        fusion: Fusion = "sum",
         max_side: int | None = None,
         batch_size: int | None = None,
         settings: ClimbSettings | None = None,
@@ -66,8 +66,6 @@ class AdvCAM(Method):
             scales = PUBLISHED_SCALES
         if max_side is None:
             max_side = 0 if published else 512
-        if fusion is None:
-            fusion = "sum" if published else "geometric"
         super().__init__(classifier, scales=scales, flip=flip, fusion=fusion, max_side=max_side, batch_size=batch_size)
         base = settings or (ClimbSettings.published() if published else ClimbSettings.paper(classifier.multi_label))
         self.settings = base.with_overrides(

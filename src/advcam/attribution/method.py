@@ -74,8 +74,8 @@ class Method(ABC):
         classifier: The classifier to explain, usually `advcam.load_classifier()`.
         scales: Factors of the working picture; None takes 0.5, 1 and 2, or 1 for a network of fixed input size.
         flip: Whether the mirrored picture takes part.
-        fusion: How the maps of the scales are joined: "geometric", where a position counts by what all scales say of
-            it, or "sum", as IRN and the authors' code do.
+        fusion: How the maps of the scales are joined: "sum", as IRN and the authors' code do, or "geometric", where a
+            position counts by what all scales say of it.
         max_side: Pictures whose longer side is larger are first shrunk to it; 0 keeps every picture as it is.
         batch_size: (picture, class) pairs computed at once; None chooses 4 on the CPU and 16 elsewhere.
 
@@ -93,7 +93,7 @@ class Method(ABC):
         *,
         scales: Sequence[float] | None = None,
         flip: bool = True,
-        fusion: Fusion = "geometric",
+        fusion: Fusion = "sum",
         max_side: int = 512,
         batch_size: int | None = None,
     ) -> None:
