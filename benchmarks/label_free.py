@@ -249,7 +249,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--split", help="of the data set; test for pets and train for VOC by default")
     parser.add_argument("--method", choices=sorted(METHODS), default="cam")
     parser.add_argument("--scales", type=float, nargs="+", default=[0.5, 1.0])
-    parser.add_argument("--fusion", choices=["sum", "geometric"], default="geometric")
+    parser.add_argument("--fusion", choices=["sum", "geometric"], default="sum")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--groups", type=Path)
     parser.add_argument("--maps", type=Path)

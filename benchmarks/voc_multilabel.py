@@ -110,13 +110,12 @@ def main() -> None:
     chosen = [every[i * len(every) // arguments.limit] for i in range(arguments.limit)]
     started = time.perf_counter()
     classifier = fit_probe(arguments.root)
-    rows = {"CAM": score(advcam.CAM(classifier, scales=arguments.scales, fusion="sum"), arguments.root, chosen)}
+    rows = {"CAM": score(advcam.CAM(classifier, scales=arguments.scales), arguments.root, chosen)}
     for words, settings in SETTINGS.items():
         method = advcam.AdvCAM(
             classifier,
             iterations=arguments.iterations,
             scales=arguments.scales,
-            fusion="sum",
             **settings,  # type: ignore[arg-type]
         )
         rows[words] = score(method, arguments.root, chosen)

@@ -7,7 +7,7 @@ Pictures with boxes of one class, evenly spread. The map is that of the true cla
 best in the picture), pictures are worked on at 224 pixels on the longer side. Printed in percent, at oracle thresholds
 where the protocol has them (MaxBoxAccV2: one for each IoU; GT-known: IoU 0.5, largest contour), and at a threshold
 chosen on 20 other pictures (validated; only with more than 40 pictures). Top-1 asks that the classifier's first class
-is right. CAM's scales are added up, as usual; AdvCAM has its defaults. The last line is JSON.
+is right. The last line is JSON.
 """
 
 import argparse
@@ -92,7 +92,7 @@ def main() -> None:
     classifier = advcam.load_classifier()
     match = matcher(dataset, classifier, arguments.groups)
     methods = {
-        "cam": advcam.CAM(classifier, max_side=arguments.max_side, fusion="sum"),
+        "cam": advcam.CAM(classifier, max_side=arguments.max_side),
         "advcam": advcam.AdvCAM(classifier, max_side=arguments.max_side, iterations=arguments.iterations),
     }
     accuracies = {name: MaxBoxAcc() for name in (*methods, "centre", "random", "whole picture")}

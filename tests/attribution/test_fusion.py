@@ -80,9 +80,8 @@ def test_the_two_rules_differ_where_scales_disagree_and_only_there(network: Clas
     assert np.abs(maps(SCALES, "sum") - maps(SCALES, "geometric")).max() > 1e-3
 
 
-def test_the_paper_variant_is_geometric_and_the_published_one_a_sum(network: Classifier):
-    assert AdvCAM(network).fusion == CAM(network).fusion == "geometric"
-    assert AdvCAM(network, variant="published").fusion == "sum"
+def test_scales_are_added_up_unless_asked_otherwise(network: Classifier):
+    assert AdvCAM(network).fusion == AdvCAM(network, variant="published").fusion == CAM(network).fusion == "sum"
     assert AdvCAM(network, variant="published", fusion="geometric").fusion == "geometric"
 
 

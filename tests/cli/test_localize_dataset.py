@@ -224,12 +224,12 @@ def test_pictures_that_chose_the_recipe_are_named_as_seen(voc: Path, tmp_path: P
 
 def test_a_run_says_how_its_scales_are_joined(voc: Path, tmp_path: Path, toy: Classifier):
     several = ["--method", "cam", "--scales", "0.5", "1"]
-    for more, word in (((), "geometric"), (("--fusion", "sum"), "sum")):
+    for more, word in (((), "sum"), (("--fusion", "geometric"), "geometric")):
         assert localize(voc, tmp_path / word, *several, *more) == 0
         assert f"0.5, 1 with flips ({word})" in (tmp_path / word / "report.html").read_text()
-    config = json.loads((tmp_path / "sum" / "config.json").read_text())
-    assert config["maps"]["fusion"] == "sum"
-    assert localize(voc, tmp_path / "sum", *several) == 2  # other maps are another run
+    config = json.loads((tmp_path / "geometric" / "config.json").read_text())
+    assert config["maps"]["fusion"] == "geometric"
+    assert localize(voc, tmp_path / "geometric", *several) == 2  # other maps are another run
 
 
 def test_outputs_of_a_recipe_hold_unless_they_are_given(voc: Path, tmp_path: Path, toy: Classifier):

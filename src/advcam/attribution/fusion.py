@@ -5,10 +5,10 @@ Steps are added up (the paper's A). Over scales there are two rules, for a map A
     sum         sum_s A_s                                        IRN and the authors' code (D13)
     geometric   exp( mean_s log(1 + A_s / n_s) ) - 1             this package's; neither paper nor code has it
 
-A climb at one scale also raises accidents of that scale: a patch of background that only looks like the object at
-that size. In a sum one such scale decides; in a geometric mean a position counts by what all scales say of it. The one
-under the logarithm is one unit of the class score (a logit), the unit of a class activation map before it is
-normalised; maps far below it add up as in the sum. docs/defaults.md has the measurements.
+In a sum one scale can decide; in a geometric mean a position counts by what all scales say of it. Which is better
+depends on the data (docs/defaults.md has both sides), so the sum stays the default. The one under the logarithm is one
+unit of the class score (a logit), the unit of a class activation map before it is normalised; maps far below it add up
+as in the sum.
 """
 
 from collections.abc import Callable, Sequence

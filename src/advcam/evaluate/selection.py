@@ -113,7 +113,7 @@ class LabelFree:
     How it was found: rule, working side and superpixel scale were decided WITH masks, on samples of Oxford-IIIT Pet and
     VOC train. They were then frozen and tested on VOC val, which took no part. Points of mIoU over the classes lost
     against the oracle threshold, VOC without pictures of persons, ImageNet classifier EfficientNet-Lite0, by
-    `python benchmarks/label_free.py ROOT --split SPLIT --method METHOD --scales 0.5 1 --fusion sum --limit PICTURES`:
+    `python benchmarks/label_free.py ROOT --split SPLIT --method METHOD --scales 0.5 1 --limit PICTURES`:
 
         decided on     method  pictures  this rule  Otsu  colour votes  fixed 0.4  fixed 0.25
         Pet test       CAM           40        0.1   3.2           0.0        4.8         0.1

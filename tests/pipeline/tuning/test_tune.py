@@ -177,7 +177,7 @@ def test_maps_of_every_extent_are_those_of_its_own_climb(classifier: Classifier)
     (recorded,) = AdvCAM(classifier, iterations=3, scales=longest.scales)([SCENE], [[2, 0]], record="maps")
     extents = extents_within(longest)
     assert len(extents) == 4 * 7
-    for extent, maps in zip(extents, fused_maps(recorded, extents, "geometric"), strict=True):
+    for extent, maps in zip(extents, fused_maps(recorded, extents, "sum"), strict=True):
         if extent.iterations:
             (own,) = AdvCAM(classifier, iterations=extent.iterations, scales=extent.scales)([SCENE], [[2, 0]])
         else:
@@ -197,8 +197,8 @@ def test_scores_are_those_of_label_masks_counted_one_by_one(classifier: Classifi
     truth = np.kron(rng.choice([0, 1, 3, 255], (6, 5)), np.ones((6, 10), dtype=int)).astype(np.int32)
     extents = (Extent(0, (1.0,)), Extent(2, (0.5, 1.0)))
     (recorded,) = AdvCAM(classifier, iterations=2, scales=(0.5, 1.0))([SCENE], [[1, 0]], record="maps")
-    table = ScoreTable.of_picture(0, recorded, (2, 0), (1, 0), truth, extents, "geometric")
-    for extent, maps in zip(extents, fused_maps(recorded, extents, "geometric"), strict=True):
+    table = ScoreTable.of_picture(0, recorded, (2, 0), (1, 0), truth, extents, "sum")
+    for extent, maps in zip(extents, fused_maps(recorded, extents, "sum"), strict=True):
         # Output 1 stands for class 2 of the data set, output 0 for its class 0.
         seeds = Attribution((2, 0), ("bird", "cat"), maps, recorded.image_size, recorded.scores)
         for threshold in (THRESHOLDS[0], 0.4, THRESHOLDS[-1]):
@@ -216,7 +216,7 @@ def test_two_labels_may_share_an_output(classifier: Classifier):
     truth = np.zeros((36, 50), dtype=np.int32)
     truth[:9] = 1
     (recorded,) = AdvCAM(classifier, iterations=1, scales=(1.0,))([SCENE], [[1]], record="maps")
-    table = ScoreTable.of_picture(0, recorded, (0, 1), (1, 1), truth, [Extent(1, (1.0,))], "geometric")
+    table = ScoreTable.of_picture(0, recorded, (0, 1), (1, 1), truth, [Extent(1, (1.0,))], "sum")
     assert table.classes.tolist() == [0, 1, 2]  # the second label is in no mask and, equal to the first, wins no pixel
     assert table.union[2].max() == 0
 
