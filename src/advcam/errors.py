@@ -1,4 +1,4 @@
-"""The errors of advcam: each message says what was expected, what came and what to do."""
+"""The errors of advcam, and how it speaks: each message says what was expected, what came and what to do."""
 
 
 class AdvcamError(Exception):
@@ -37,3 +37,8 @@ def one_line(error: BaseException) -> str:
     """The first line of an error's text, or its type where it has none; for progress and reports."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: "1 picture", "1,449 pictures"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

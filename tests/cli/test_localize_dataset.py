@@ -14,6 +14,7 @@ from advcam.cli.app import run
 from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.synthetic.voc import write_voc2012
 from advcam.datasets.voc import VOC_CLASSES
+from advcam.errors import counted
 from advcam.pipeline.recipe import read_recipe
 from advcam.store.maps import MapStore
 
@@ -166,7 +167,7 @@ def test_a_class_without_a_group_is_a_named_skip(
     sofas = [id_ for id_, labels in labels_of(voc).items() if "sofa" in labels]
     assert summary_of(tmp_path / "run")["skipped"] == [[id_, f"{groups} has no group for sofa"] for id_ in sofas]
     assert set(stored_classes(tmp_path / "run")) == set(labels_of(voc)) - set(sofas)
-    assert f"{len(sofas)} pictures show a class that the groups leave out" in capsys.readouterr().err
+    assert f"skipped {counted(len(sofas), 'picture')} with a class that the groups leave out" in capsys.readouterr().err
     assert f"{groups} has no group for sofa" in (tmp_path / "run" / "report.html").read_text()
 
 

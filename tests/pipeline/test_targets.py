@@ -136,7 +136,7 @@ def test_a_class_that_the_groups_leave_out_is_named_with_its_pictures(classifier
     chosen = work(classifier, data=data, split="train", groups=path)
     assert found(chosen) == {"red.png": [1]}
     assert chosen.unlabelled == [("blue.png", f"{path} has no group for cold")]
-    assert chosen.warnings == ("1 pictures show a class that the groups leave out, and are skipped",)
+    assert chosen.warnings == ("skipped 1 picture with a class that the groups leave out",)
 
 
 def test_a_label_that_the_classifier_lacks_names_its_picture(classifier: Classifier, data: Path):

@@ -8,6 +8,8 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 
+from advcam.errors import counted
+
 if TYPE_CHECKING:
     from advcam.pipeline.analyses.analyze import AnalysisPlan
 
@@ -109,8 +111,9 @@ class Watch:
 
     def announce(self, plan: "AnalysisPlan") -> None:
         """What will be measured."""
+        pictures = "pictures" if plan.pictures is None else counted(plan.pictures, "picture")
         self.console.print(
-            f"AdvCAM with {escape(plan.model)}: {plan.pictures} pictures under {len(plan.runs)} settings "
+            f"AdvCAM with {escape(plan.model)}: {pictures} under {counted(len(plan.runs), 'setting')} "
             f"({escape(', '.join(plan.runs))}), landscapes of {plan.landscape_pictures}",
             highlight=False,
             soft_wrap=True,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from advcam.errors import counted
+
 if TYPE_CHECKING:
     from advcam.datasets.check import Findings, SplitReport
 
@@ -75,7 +77,9 @@ def generate(layout: str, root: Path, *, pictures: int = 12, seed: int = 0) -> i
     from advcam.datasets.synthetic.catalogue import write_dataset
 
     write_dataset(layout, root, pictures, seed)
-    _print(f"{pictures} pictures in the layout {layout} in {root}; look at it with: advcam data check {root}")
+    _print(
+        f"{counted(pictures, 'picture')} in the layout {layout} in {root}; look at it with: advcam data check {root}"
+    )
     return OK
 
 
@@ -88,8 +92,8 @@ def _as_json(report: "SplitReport") -> dict[str, object]:
 
 
 def _in_words(name: str, report: "SplitReport") -> str:
-    counts = f"{report.pictures} pictures, {report.labelled} with labels, {report.masks} with masks"
-    lines = [f"  {name}: {counts}, {report.boxes} boxes in {report.boxed}"]
+    counts = f"{counted(report.pictures, 'picture')}, {report.labelled} with labels, {report.masks} with masks"
+    lines = [f"  {name}: {counts}, {'1 box' if report.boxes == 1 else f'{report.boxes} boxes'} in {report.boxed}"]
     present = {label: count for label, count in report.classes.items() if count}
     if present:
         shown = ", ".join(f"{label} {count}" for label, count in list(present.items())[:40])

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from advcam.errors import SettingError
+from advcam.errors import SettingError, counted
 
 if TYPE_CHECKING:
     from advcam.pipeline.evaluation.result import Evaluation, Row
@@ -149,7 +149,8 @@ class Bar:
 def say(result: "Evaluation", console: Console) -> None:
     """The table and the notes."""
     console.print(
-        f"{result.task} on {result.dataset}, split {result.split}: {result.pictures} pictures", soft_wrap=True
+        f"{result.task} on {result.dataset}, split {result.split}: {counted(result.pictures, 'picture')}",
+        soft_wrap=True,
     )
     console.print(f"predictions: {result.predictions}", soft_wrap=True)
     names = list(dict.fromkeys(name for row in result.rows for name in row.scores))

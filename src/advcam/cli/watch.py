@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from advcam.errors import counted
 from advcam.pipeline.localize import Plan, Summary
 
 
@@ -59,7 +60,7 @@ class Watch(Quiet):
         """The cost in words, then the bar."""
         done = f", {plan.already_done} of them already done" if plan.already_done else ""
         self.console.print(
-            f"{plan.method} with {plan.model}: {plan.pictures} pictures{done}; {plan.cost.triples} maps "
+            f"{plan.method} with {plan.model}: {counted(plan.pictures, 'picture')}{done}; {counted(plan.cost.triples, 'map')} "
             f"(picture x class x scale), about {plan.cost.passes:,.0f} network passes of a working picture",
             highlight=False,
             soft_wrap=True,
@@ -83,7 +84,7 @@ def say_summary(console: Console, summary: Summary, folder: Path) -> None:
     """The end of a run in words."""
     for warning in summary.warnings:
         console.print(f"[yellow]note[/yellow] {escape(warning)}", highlight=False)
-    done = f"{summary.computed} pictures computed in {summary.seconds:g} s"
+    done = f"{counted(summary.computed, 'picture')} computed in {summary.seconds:g} s"
     done += f", {summary.already_done} were already done" if summary.already_done else ""
     done += f", {len(summary.skipped)} skipped (named in summary.json and the report)" if summary.skipped else ""
     console.print(f"[green]done[/green] {done}" if not summary.interrupted else f"[yellow]interrupted[/yellow] {done}")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.segmentation import felzenszwalb
 
-from advcam.errors import PictureError, SettingError
+from advcam.errors import PictureError, SettingError, counted
 from advcam.evaluate.thresholds import SEED_THRESHOLDS, check_thresholds
 from advcam.types import check_threshold
 
@@ -172,7 +172,7 @@ class LabelFree:
                 f"no threshold can be told from {self._pictures} pictures whose masks follow no superpixels; "
                 "add pictures with maps, or give a fixed threshold"
             )
-        pictures = f"{self._pictures} picture{'s' if self._pictures > 1 else ''}"
+        pictures = counted(self._pictures, "picture")
         detail = f"best agreement of masks with superpixels on {pictures}, no mask seen"
         return ThresholdChoice(_best(self.curve, self.thresholds), "label-free", detail)
 

@@ -14,7 +14,7 @@ from advcam.attribution.registry import create_method
 from advcam.classifiers.catalogue import load_classifier
 from advcam.classifiers.classifier import Classifier
 from advcam.datasets.pictures import read_picture
-from advcam.errors import ModelError, PictureError, one_line
+from advcam.errors import ModelError, PictureError, counted, one_line
 from advcam.pipeline.config import LocalizeSettings
 from advcam.pipeline.outputs import Outputs
 from advcam.pipeline.targets import Work, find_work
@@ -200,7 +200,7 @@ class _Job:
             ("Threshold", f"{threshold:g}, {self.settings.supervision or _BEFOREHAND}"),
             ("Labels", f"of the split {self.settings.split}" if of_dataset else self.settings.labels),
             ("Pictures", f"{len(self.finished)} finished, {len(summary.skipped)} skipped"),
-            ("Time", f"{summary.seconds:g} s for {summary.computed} pictures computed in the last session"),
+            ("Time", f"{summary.seconds:g} s for {counted(summary.computed, 'picture')} computed in the last session"),
             ("advcam", advcam.__version__),
         ]
         if climb:
@@ -228,8 +228,8 @@ def _not_unseen(settings: LocalizeSettings, samples: Sequence[Sample]) -> list[s
     count = len({sample.id for sample in samples} & set(settings.labelled))
     if not count:
         return []
-    whose = "1 picture of this run" if count == 1 else f"{count} pictures of this run"
-    return [f"the masks of {whose} chose the settings of the recipe: no score on them counts as unseen"]
+    whose = counted(count, "picture")
+    return [f"the masks of {whose} of this run chose the settings of the recipe: no score on them counts as unseen"]
 
 
 def _scales_in_words(method: Method) -> str:

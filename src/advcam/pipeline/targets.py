@@ -9,7 +9,7 @@ from advcam.classifiers.classifier import Classifier
 from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.labels import label_samples
 from advcam.datasets.pictures import find_pictures
-from advcam.errors import LabelError, SettingError
+from advcam.errors import LabelError, SettingError, counted
 from advcam.pipeline.class_match import ClassMatch, read_groups
 from advcam.pipeline.config import LocalizeSettings
 from advcam.types import Sample
@@ -111,7 +111,7 @@ def _of_dataset(settings: LocalizeSettings, classifier: Classifier) -> Work:
     rest = [
         (id_, f"{settings.groups} has no group for {', '.join(labels)}") for id_, labels in absent.items() if labels
     ]
-    warning = (f"{len(rest)} pictures show a class that the groups leave out, and are skipped",) if rest else ()
+    warning = (f"skipped {counted(len(rest), 'picture')} with a class that the groups leave out",) if rest else ()
     return Work(covered, rest, warning, dict.fromkeys([s.id for s in covered]), match, classifier, settings.top)
 
 

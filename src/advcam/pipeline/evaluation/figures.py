@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from advcam.errors import RunError
+from advcam.errors import RunError, counted
 from advcam.pipeline.evaluation.examples import examples
 from advcam.pipeline.evaluation.result import EvaluateSettings, Evaluation, Row
 from advcam.report.evaluation_figures import (
@@ -85,7 +85,7 @@ def evaluation_figures(result: Evaluation, settings: EvaluateSettings) -> dict[s
 
 
 def _title(result: Evaluation) -> str:
-    return f"{result.dataset}, split {result.split}, {result.pictures} picture{'s' * (result.pictures != 1)}"
+    return f"{result.dataset}, split {result.split}, {counted(result.pictures, 'picture')}"
 
 
 def _at_threshold(result: Evaluation, settings: EvaluateSettings) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.lists import numbered_lines
 from advcam.datasets.pictures import read_picture
-from advcam.errors import DatasetError, PictureError, SettingError, one_line
+from advcam.errors import DatasetError, PictureError, SettingError, counted, one_line
 from advcam.pipeline.class_match import ClassMatch
 from advcam.types import IGNORE, Mask
 
@@ -67,9 +67,7 @@ class Handful:
     @property
     def notes(self) -> list[str]:
         """What was left out, in words."""
-        return [
-            f"left out {count} picture{'s' * (count > 1)} {reason}" for reason, count in sorted(self.left_out.items())
-        ]
+        return [f"left out {counted(count, 'picture')} {reason}" for reason, count in sorted(self.left_out.items())]
 
 
 class _UnfitError(Exception):
