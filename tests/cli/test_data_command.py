@@ -231,7 +231,7 @@ def test_only_decoding_finds_a_truncated_picture(tmp_path: Path, capsys: pytest.
         ((), "holds no data set that is known; it holds nothing; looked for voc2012: JPEGImages, "),
         (("notes.txt",), "it holds notes.txt; looked for voc2012: "),
         (("images/1.jpg",), "its pictures have no classes: write a labels.csv with the columns image,labels beside"),
-        (("JPEGImages/1.jpg",), "it looks like PASCAL VOC 2012 (voc2012), but Annotations and ImageSets is missing"),
+        (("JPEGImages/1.jpg",), "it looks like PASCAL VOC 2012 (voc2012), but Annotations and ImageSets are missing"),
     ],
 )
 def test_a_root_in_no_known_layout_is_one_line_with_a_hint(

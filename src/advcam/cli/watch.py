@@ -60,8 +60,9 @@ class Watch(Quiet):
         """The cost in words, then the bar."""
         done = f", {plan.already_done} of them already done" if plan.already_done else ""
         self.console.print(
-            f"{plan.method} with {plan.model}: {counted(plan.pictures, 'picture')}{done}; {counted(plan.cost.triples, 'map')} "
-            f"(picture x class x scale), about {plan.cost.passes:,.0f} network passes of a working picture",
+            f"{plan.method} with {plan.model}: {counted(plan.pictures, 'picture')}{done}; "
+            f"{counted(plan.cost.triples, 'map')} (picture x class x scale), "
+            f"about {plan.cost.passes:,.0f} network passes of a working picture",
             highlight=False,
             soft_wrap=True,
         )

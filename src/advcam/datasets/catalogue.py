@@ -114,7 +114,8 @@ def _incomplete(root: Path) -> str:
     homes = (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012")
     missing = min(([name for name in kind.landmarks if not (home / name).exists()] for home in homes), key=len)
     lacks = " and ".join(missing) or _SIGNS[kind.layout]
-    return f"it looks like {kind.title} ({kind.layout}), but {lacks} {'are' if len(missing) > 1 else 'is'} missing below it"
+    verb = "are" if len(missing) > 1 else "is"
+    return f"it looks like {kind.title} ({kind.layout}), but {lacks} {verb} missing below it"
 
 
 def _only_containers(root: Path) -> bool:
