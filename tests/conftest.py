@@ -13,6 +13,12 @@ from PIL import Image
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Precision "auto" is the network's own, so that a test means the same on every machine."""
+    monkeypatch.setattr("advcam.attribution.precision.has_bfloat16", lambda _device: False)
+
+
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
     """A folder with two real photographs of 180 pixels, and labels.csv."""

@@ -11,10 +11,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from advcam.attribution.advcam import AdvCAM
-    from advcam.attribution.climb import ClimbSettings
     from advcam.attribution.gradients import CAM, GradCAM, GradCAMPlusPlus, LayerCAM
     from advcam.attribution.registry import create_method, list_methods
     from advcam.attribution.response import DenseResponse, GradientResponse, LinearResponse, Response
+    from advcam.attribution.settings import ClimbSettings
     from advcam.classifiers.catalogue import list_models, load_classifier
     from advcam.classifiers.classifier import Classifier, Prediction
     from advcam.errors import (
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "advcam.attribution.advcam": ("AdvCAM",),
-    "advcam.attribution.climb": ("ClimbSettings",),
+    "advcam.attribution.settings": ("ClimbSettings",),
     "advcam.attribution.gradients": ("CAM", "GradCAM", "GradCAMPlusPlus", "LayerCAM"),
     "advcam.attribution.registry": ("create_method", "list_methods"),
     "advcam.attribution.response": ("DenseResponse", "GradientResponse", "LinearResponse", "Response"),

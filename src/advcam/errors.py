@@ -25,6 +25,10 @@ class ModelError(AdvcamError, ValueError):
     """A network does not fit: no head or feature layer found, NaN in its weights or its output."""
 
 
+class OutOfMemoryError(ModelError):
+    """Not even one picture fits into the memory of the device."""
+
+
 class WeightsError(ModelError):
     """A weights file cannot be used: another architecture, damaged, or a pickle that holds code."""
 

@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from advcam import CAM, AdvCAM, Classifier
-from advcam.attribution.climb import ClimbSettings, climb
+from advcam.attribution.climb import climb
 from advcam.attribution.response import DenseResponse, Response
+from advcam.attribution.settings import ClimbSettings
 from advcam.errors import ModelError, SettingError
 
 PAPER = ClimbSettings(iterations=6)

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from advcam import CAM, Classifier, GradCAM, GradCAMPlusPlus, LayerCAM, create_method
-from advcam.attribution.method import Method
+from advcam.attribution.method import Batch, Method
 from advcam.attribution.response import DenseResponse, GradientResponse, Response
 from advcam.errors import ModelError
 
@@ -37,10 +37,10 @@ def maps_of(method: type[Method], label: int = 0) -> Tensor:
     network = Weighted(GRADIENT)
     adapted = Classifier.from_module(ToyNetwork(), responder=lambda _module, inputs: network(inputs))
     views = FEATURES[None, None]
-    result = method(adapted).scale_maps(views, torch.tensor([label]), 1.0, "none")
+    result = method(adapted).scale_maps(adapted, Batch(views, torch.tensor([label]), [0]), 1.0, "none")
     assert result.scores.shape == (1, 1, 2)
     assert result.scores[0, 0, 0] == pytest.approx(0.5 - 4 + 2 + 0 + 1)
-    return result.total[0]
+    return result.total[0].float()
 
 
 def test_grad_cam_by_hand() -> None:
@@ -82,7 +82,8 @@ def test_grad_cam_is_cam_for_a_linear_head(bias: bool) -> None:
     network = Classifier.from_module(ToyNetwork(2, bias=bias))
     views = torch.rand((3, 2, 3, 40, 52), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels = torch.tensor([0, 1, 2])
-    cam, grad = (method(network).scale_maps(views, labels, 1.0, "none") for method in (CAM, GradCAM))
+    batch = Batch(views, labels, [0, 1, 2])
+    cam, grad = (method(network).scale_maps(network, batch, 1.0, "none") for method in (CAM, GradCAM))
     torch.testing.assert_close(cam.total, grad.total)
     torch.testing.assert_close(cam.scores, grad.scores)
     assert cam.total.max() > 0
@@ -100,7 +101,8 @@ def test_captum_agrees(layer: str | None) -> None:
     compared = 0
     for label in range(5):
         theirs = second.attribute(inputs, target=label, relu_attributions=True)[0, 0].detach()
-        ours = GradCAM(network).scale_maps(inputs[None], torch.tensor([label]), 1.0, "none").total[0]
+        batch = Batch(inputs[None], torch.tensor([label]), [0])
+        ours = GradCAM(network).scale_maps(network, batch, 1.0, "none").total[0]
         torch.testing.assert_close(ours, theirs * theirs.numel(), rtol=1e-4, atol=1e-5)
         compared += bool(theirs.max() > 0)
     assert compared >= 2

@@ -4,7 +4,7 @@ import gc
 import math
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from advcam import CAM, AdvCAM, Classifier, GradCAM
-from advcam.attribution.method import Cost, working_size
+from advcam.attribution.method import Cost
+from advcam.attribution.views import working_size
 from advcam.errors import LabelError, ModelError, PictureError, SettingError
 
 NAMES = ["apple", "pear", "plum"]
@@ -30,11 +31,9 @@ def noise(width: int = 72, height: int = 60, seed: int = 0) -> Image.Image:
 
 
 class Sizes(ToyNetwork):
-    """Notes the (H, W) of what it is asked."""
+    """Notes the shapes of what it and its copies are asked."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[tuple[int, ...]] = []
+    seen: ClassVar[list[tuple[int, ...]]] = []
 
     def forward(self, inputs: Tensor) -> Tensor:
         self.seen.append(tuple(inputs.shape))
@@ -64,7 +63,7 @@ def test_without_flip_there_is_one_view() -> None:
     network = Classifier.from_module(module)
     module.seen.clear()
     CAM(network, scales=(1,), flip=False)([noise()], [[0, 1]])
-    assert module.seen == [(2, 3, 60, 72)]
+    assert module.seen == [(1, 3, 60, 72)]
 
 
 def test_with_flip_a_mirrored_picture_has_the_mirrored_map(network: Classifier) -> None:
@@ -230,8 +229,8 @@ def test_scores_are_those_of_the_scale_nearest_to_one(network: Classifier) -> No
 
 def test_cost() -> None:
     network = Classifier.from_module(ToyNetwork())
-    assert CAM(network, scales=(1,)).cost([1, 2, 0]) == Cost(3, 6.0)
-    assert CAM(network, scales=(0.5, 2), flip=False).cost([2]) == Cost(4, 2 * 4.25)
+    assert CAM(network, scales=(1,)).cost([1, 2, 0]) == Cost(3, 4.0)  # one pass serves all classes of a picture
+    assert CAM(network, scales=(0.5, 2), flip=False).cost([2]) == Cost(4, 4.25)
     assert GradCAM(network, scales=(1,), flip=False).cost([1]) == Cost(1, 2.0)
     assert AdvCAM(network, scales=(1,), iterations=8, flip=False).cost([1]) == Cost(1, 17.0)
 
@@ -254,12 +253,12 @@ def test_cost_counts_the_forward_passes(method: type[CAM]) -> None:
 class Failing(ToyNetwork):
     """Raises in its n-th call after it was armed."""
 
-    countdown = -1
+    countdown = -1  # of the class, for the copies that a method runs
 
     def forward(self, inputs: Tensor) -> Tensor:
         features = self.features(inputs)
-        self.countdown -= 1
-        if self.countdown == 0:
+        Failing.countdown -= 1
+        if Failing.countdown == 0:
             raise RuntimeError("out of luck")
         return self.head(features.mean(dim=(2, 3)))
 
@@ -282,10 +281,11 @@ METHODS: list[Callable[[Classifier], CAM]] = [CAM, GradCAM, lambda c: AdvCAM(c, 
 @pytest.mark.parametrize("make", METHODS)
 def test_hooks_and_memory_are_released(make: Callable[[Classifier], CAM]) -> None:
     module = ToyNetwork()
-    method = make(Classifier.from_module(module))
-    before = tensors()
     inputs: list[weakref.ref[Tensor]] = []
     handle = module.register_forward_hook(lambda _layer, args, _output: inputs.append(weakref.ref(args[0])))
+    method = make(Classifier.from_module(module))
+    method([noise()], [[0]])  # the copy that is kept
+    before = tensors()
     method([noise()], [[0, 1]], record="none")
     handle.remove()
     assert hooks(module) == 0
@@ -304,11 +304,12 @@ def test_an_error_in_the_network_leaves_it_as_it_was(make: Callable[[Classifier]
     module.head.requires_grad_(False)
     modes = [layer.training for layer in module.modules()]
     required = [parameter.requires_grad for parameter in module.parameters()]
+    method([noise()], [[0]])  # the copy that is kept
     before = tensors()
-    module.countdown = 2
+    Failing.countdown = 2
     with pytest.raises(RuntimeError, match="out of luck"):
         method([noise()], [[0, 1]])
-    assert module.countdown == 0
+    assert Failing.countdown == 0
     assert [layer.training for layer in module.modules()] == modes
     assert [parameter.requires_grad for parameter in module.parameters()] == required
     assert hooks(module) == 0

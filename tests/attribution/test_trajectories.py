@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from advcam import CAM, AdvCAM, Classifier
-from advcam.attribution.climb import ClimbSettings, climb
+from advcam.attribution.climb import climb
 from advcam.attribution.response import DenseResponse, Response
+from advcam.attribution.settings import ClimbSettings
 from advcam.types import Attribution
 
 SCALES = (0.5, 1.0)

@@ -367,7 +367,8 @@ def test_number_of_names() -> None:
 
 def test_half_precision_networks_answer_in_float32() -> None:
     network = adapted(lambda: Net().bfloat16())
-    assert network.normalise(torch.rand(1, 3, 64, 64)).dtype == torch.bfloat16
+    # What is climbed adds up small steps, so it is float32 also before a network in half precision.
+    assert network.normalise(torch.rand(1, 3, 64, 64)).dtype == torch.float32
     response = network.respond(network.normalise(torch.rand(1, 3, 64, 64)))
     assert response.scores.dtype == response.class_map(torch.tensor([0])).dtype == torch.float32
 

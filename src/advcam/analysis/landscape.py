@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from advcam.attribution.climb import ClimbSettings, climb
+from advcam.attribution.climb import climb
 from advcam.attribution.method import Classifier
 from advcam.attribution.response import Network, Response
+from advcam.attribution.settings import ClimbSettings
 from advcam.errors import SettingError
 from advcam.types import Trajectory
 

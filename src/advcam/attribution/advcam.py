@@ -1,13 +1,16 @@
 """AdvCAM as a method: the climb of `climb.py` at every scale, with defaults for the classifier at hand."""
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
 
-from torch import Tensor
-
-from advcam.attribution.climb import ClimbSettings, OtherClasses, StepNorm, Variant, climb
+from advcam.attribution.climb import climb
 from advcam.attribution.fusion import Fusion
-from advcam.attribution.method import Classifier, Method
-from advcam.attribution.response import Record, ScaleMaps
+from advcam.attribution.method import Batch, Classifier, Method
+from advcam.attribution.precision import Precision
+from advcam.attribution.response import Network, Record, ScaleMaps
+from advcam.attribution.settings import ClimbSettings, OtherClasses, StepNorm, Variant
 from advcam.errors import SettingError
 
 #: Scales of the published code.
@@ -32,7 +35,12 @@ class AdvCAM(Method):
         flip: Whether the mirrored picture is climbed along, as one problem with the picture.
         fusion: How scales are joined, "sum" or "geometric"; see `advcam.attribution.fusion`.
         max_side: Longer side of the working picture. Default 512 (paper); 0, the picture's own (published).
-        batch_size: Triples at once.
+        momentum: Share of the last step that the next one takes along. Default 0.
+        stop: A climb ends early where a step changes its map by less, on average. Default 0, never.
+        size_grid: See `Method`.
+        precision: See `Method`. Default (published) the network's own, batch normalisations left in place.
+        batch_size: Triples at once; see `Method`.
+        compiled: See `Method`.
         settings: Replaces all constants of the climb at once, for the switches that are not arguments here.
 
     Raises:
@@ -41,6 +49,7 @@ class AdvCAM(Method):
 
     name = "advcam"
     title = "AdvCAM"
+    one_pass: ClassVar[bool] = False
     summary = "climbs the class score and adds up the maps on the way: the whole object"
 
     def __init__(
@@ -58,7 +67,12 @@ class AdvCAM(Method):
         flip: bool = True,
         fusion: Fusion = "sum",
         max_side: int | None = None,
+        momentum: float | None = None,
+        stop: float | None = None,
+        size_grid: int = 1,
+        precision: Precision = "auto",
         batch_size: int | None = None,
+        compiled: bool = False,
         settings: ClimbSettings | None = None,
     ) -> None:
         published = _is_published(variant)
@@ -66,7 +80,18 @@ class AdvCAM(Method):
             scales = PUBLISHED_SCALES
         if max_side is None:
             max_side = 0 if published else 512
-        super().__init__(classifier, scales=scales, flip=flip, fusion=fusion, max_side=max_side, batch_size=batch_size)
+        self.exact = published
+        super().__init__(
+            classifier,
+            scales=scales,
+            flip=flip,
+            fusion=fusion,
+            max_side=max_side,
+            size_grid=size_grid,
+            precision=precision,
+            batch_size=batch_size,
+            compiled=compiled,
+        )
         base = settings or (ClimbSettings.published() if published else ClimbSettings.paper(classifier.multi_label))
         self.settings = base.with_overrides(
             iterations=iterations,
@@ -75,11 +100,25 @@ class AdvCAM(Method):
             mask_threshold=mask_threshold,
             other_classes=other_classes,
             step_norm=step_norm,
+            momentum=momentum,
+            stop=stop,
         )
 
-    def scale_maps(self, views: Tensor, classes: Tensor, scale: float, record: Record) -> ScaleMaps:
+    def with_settings(self, settings: ClimbSettings, scales: Sequence[float] | None = None) -> "AdvCAM":
+        """The same method with other constants of the climb, and other scales if given."""
+        other = copy.copy(self)
+        other.settings = settings
+        other.scales = self.scales if scales is None else tuple(scales)
+        return other
+
+    def brief(self, scale: float) -> "AdvCAM":
+        """See `Method.brief`: one step, or two maps."""
+        return self.with_settings(replace(self.settings, iterations=1, last_map=True, stop=0.0), (scale,))
+
+    def scale_maps(self, network: Network, batch: Batch, scale: float, record: Record) -> ScaleMaps:
         """See `Method.scale_maps`: the climb."""
-        return climb(self.classifier, views, classes, self.settings, self.settings.steps_at(scale), record)
+        steps = self.settings.steps_at(scale)
+        return climb(network, batch.views, batch.classes, self.settings, steps, record, batch.pictures)
 
     def passes(self, scale: float) -> int:
         """One forward and one backward pass a step, and the last forward pass."""

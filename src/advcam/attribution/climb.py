@@ -12,128 +12,22 @@ One unit of work is the triple (picture, class, scale) with its flip: a batch ho
 H, W). The views of a triple are one optimisation problem: CAM is the sum of their maps, the second mirrored back,
 and L sums their scores. Every scalar of the method (step norm, clamp, mask, counts) belongs to one triple, so a
 batch gives what its triples give alone. Deviations of the published code are switches of `ClimbSettings`; D1 to D10
-number them.
+number them. Nothing here waits for the device, but for the early stop, which has to know who is left.
 """
 
-import math
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from advcam.attribution.response import Network, Record, Response, ScaleMaps, join_views, mean_scores
+from advcam.attribution.settings import ClimbSettings, OtherClasses
 from advcam.errors import SettingError
 
-Variant = Literal["paper", "published"]
-StepNorm = Literal["max", "rms", "raw"]
-OtherClasses = Literal["all", "none", "logsumexp"] | int
-
-
-@dataclass(frozen=True)
-class ClimbSettings:
-    """Every constant of the climb. `paper()` and `published()` are the two variants; any field can be replaced.
-
-    Args:
-        iterations: T, number of steps. Code: 27; the author's 8 for Wide ResNet-38 (AdvCAM#7) is the default.
-        step_size: xi, in units of the normalised picture. Code: 0.08 (D2).
-        step_norm: What the gradient is divided by (D1): "max" its largest absolute value over the triple (code: the
-            most sensitive pixel moves by xi), "rms" its root mean square (an L2 step of the same length per pixel at
-            every resolution), "raw" nothing (the paper's formula).
-        penalty: lambda, weight of the L1 term. Code: 7 with `normaliser="grad_cam"`, `penalty_reduction="sum"`.
-        penalty_reduction: "mean" divides the L1 term by the number of positions, so that lambda = 1 means at every
-            resolution and class count: raising a masked position costs what it earns (D10). "sum" is the paper's norm.
-        mask_threshold: tau of the mask M, on the map divided by its maximum. Code: 0.5.
-        other_classes: Classes whose scores are pushed down (D5): "all" but c (paper, code), "none", "logsumexp" a
-            smooth maximum of them, or a number k: the k strongest at this step.
-        score: "logit" the score as trained (paper) or "relu_gap", the mean of the rectified class map (code, D4).
-        normaliser: "none" CAM = ReLU(class map), or "grad_cam" the factor of the published Grad-CAM,
-            s_b = N_b / (K+ (N_0 + N_1)): positive positions of flip b over positive weights (D9).
-        clamp: "none" (paper) or "running", to the range of the current triple, which can only shrink (code, D3).
-        last_map: Whether the map after the last step counts: T + 1 maps (paper) or T (code, D8).
-        shorten_half_scale: Scale 0.5 takes T // 2 steps (5 for 6 <= T <= 10, T below) and, where it halves, doubles
-            the weight of the maps of ALL scales by a variable that is never reset (code, D6 and D7).
-        epsilon: Added to the maximum in the final division. Code: 1e-5; paper: none.
-    """
-
-    iterations: int = 8
-    step_size: float = 0.05
-    step_norm: StepNorm = "max"
-    penalty: float = 1.0
-    penalty_reduction: Literal["mean", "sum"] = "mean"
-    mask_threshold: float = 0.5
-    other_classes: OtherClasses = "none"
-    score: Literal["logit", "relu_gap"] = "logit"
-    normaliser: Literal["none", "grad_cam"] = "none"
-    clamp: Literal["none", "running"] = "none"
-    last_map: bool = True
-    shorten_half_scale: bool = False
-    epsilon: float = 0.0
-
-    def __post_init__(self) -> None:
-        _require(self.iterations >= 1, "iterations (T) is at least 1; for no climb use CAM", self.iterations)
-        _require(
-            0 < self.step_size < math.inf,
-            "step_size (xi) is positive and finite; a negative one would be an attack",
-            self.step_size,
-        )
-        _require(0 <= self.penalty < math.inf, "penalty (lambda) is finite and not negative", self.penalty)
-        _require(0 <= self.mask_threshold <= 1, "mask_threshold (tau) lies in [0, 1]", self.mask_threshold)
-        _choice("step_norm", self.step_norm, ("max", "rms", "raw"))
-        _choice("penalty_reduction", self.penalty_reduction, ("mean", "sum"))
-        _choice("score", self.score, ("logit", "relu_gap"))
-        _choice("normaliser", self.normaliser, ("none", "grad_cam"))
-        _choice("clamp", self.clamp, ("none", "running"))
-        if isinstance(self.other_classes, str):
-            _choice("other_classes", self.other_classes, ("all", "none", "logsumexp"), " or a number of classes")
-        else:
-            _require(
-                self.other_classes >= 1,
-                'other_classes as a number is at least 1 (or "none")',
-                self.other_classes,
-            )
-
-    @classmethod
-    def paper(cls, multi_label: bool = False) -> "ClimbSettings":
-        """The equations of the paper with this package's constants (docs/defaults.md) and lambda's own scale.
-
-        Args:
-            multi_label: Of a multi-label classifier the smooth maximum of the other classes is pushed down, since they
-                share pictures; of a single-label one of many classes, none.
-        """
-        return cls(other_classes="logsumexp" if multi_label else "none")
-
-    @classmethod
-    def published(cls) -> "ClimbSettings":
-        """The authors' code to the letter (jbeomlee93/AdvCAM, obtain_CAM_masking.py; D1 to D9)."""
-        return cls(
-            iterations=27,
-            step_size=0.08,
-            other_classes="all",
-            penalty=7.0,
-            penalty_reduction="sum",
-            score="relu_gap",
-            normaliser="grad_cam",
-            clamp="running",
-            last_map=False,
-            shorten_half_scale=True,
-            epsilon=1e-5,
-        )
-
-    def steps_at(self, scale: float) -> int:
-        """Number of steps whose result is looked at, for one scale."""
-        count = self.iterations
-        if self.shorten_half_scale and scale == 0.5 and count >= 6:
-            count = count // 2 if count > 10 else 5
-        return count if self.last_map else count - 1
-
-    def map_weight(self, scales: tuple[float, ...]) -> float:
-        """Weight of every map in the sum; it cancels but for `epsilon` (D7)."""
-        return 2.0 if self.shorten_half_scale and self.iterations > 10 and 0.5 in scales else 1.0
-
-    def with_overrides(self, **overrides: object) -> "ClimbSettings":
-        """A copy with the given fields replaced; None keeps a field."""
-        return replace(self, **{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+#: The objective is multiplied by it and the gradient divided: exact in float32, and in float16 nothing is lost below 0.
+_GRADIENT_SCALE = 1024.0
 
 
 def climb(
@@ -143,33 +37,103 @@ def climb(
     settings: ClimbSettings,
     steps: int,
     record: Record = "none",
+    pictures: Sequence[int] | None = None,
 ) -> ScaleMaps:
     """Climb N triples at once: one forward and one backward pass to the input per step.
 
     Args:
         network: Answers to (N * V, 3, H, W).
-        views: The triples, normalised, (N, V, 3, H, W): V = 1 picture, or V = 2 with its horizontal flip second.
+        views: P pictures, normalised, (P, V, 3, H, W): V = 1, or V = 2 with the horizontal flip second.
         classes: The class to climb of each triple, (N,), int64.
         settings: The constants.
         steps: Number of steps; steps + 1 maps are added up.
         record: Keep the maps and scores of each step, or the perturbed pictures too.
+        pictures: Which of the P pictures each triple climbs, N numbers; None: each its own, N = P.
     """
-    x, recorder = views, _Recorder(record)
-    total = initial = torch.zeros((), device=views.device)
-    for t in range(steps + 1):
-        x = x.detach().requires_grad_(t < steps)
-        response = network.respond(x.flatten(0, 1))
-        cam, accumulated = _joint_maps(response, classes, x.shape[:2], settings)
-        total = total + accumulated.detach()
-        recorder.keep(accumulated, response, x)
-        if t == steps:
+    owners = range(len(views)) if pictures is None else pictures
+    everyone = torch.arange(len(classes), device=views.device)
+    rounds = _rounds(owners, len(views), views.device)
+    x = views[torch.tensor(owners, device=views.device)]
+    look = _look(network, views if len(rounds) > 1 else x, classes, rounds, None, settings, climbing=steps > 0)
+    total = current = look.accumulated
+    initial, active, velocity = look.cam, everyone, torch.zeros((), device=views.device)
+    recorder = _Recorder(record)
+    recorder.keep(current, look.scores, x, active)
+    for t in range(1, steps + 1):
+        x, velocity = _step(x, look.gradient, velocity, settings)
+        look = _look(network, x, classes[active], [everyone[: len(x)]], initial, settings, climbing=t < steps)
+        current = current.index_copy(0, active, look.accumulated)
+        before, total = total, total + current
+        recorder.keep(current, look.scores, x, active)
+        if settings.stop == 0 or t == steps:
+            continue
+        moving = (_change(before, total) >= settings.stop)[active].nonzero().squeeze(1)
+        if len(moving) == 0:
+            total = total + (steps - t) * current
             break
-        if t == 0:
-            initial = cam.detach()
-        objective = _score_term(response, classes, x.shape[:2], settings) - _penalty(cam, initial, settings)
-        (gradient,) = torch.autograd.grad(objective.sum(), x)
-        x = _step(x.detach(), gradient, settings)
+        if len(moving) < len(active):
+            active, x, initial, look = active[moving], x[moving], initial[moving], look.of(moving)
+            velocity = velocity[moving] if velocity.ndim else velocity
     return recorder.result(total, steps + 1)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one pass says of N triples: CAM as it is watched and as it is added up, scores, and where to climb."""
+
+    cam: Tensor
+    accumulated: Tensor
+    scores: Tensor
+    gradient: Tensor
+
+    def of(self, rows: Tensor) -> "_Look":
+        """Of some of the triples."""
+        return _Look(self.cam[rows], self.accumulated[rows], self.scores[rows], self.gradient[rows])
+
+
+def _rounds(owners: Sequence[int], count: int, device: torch.device) -> list[Tensor]:
+    """How the unperturbed pass is divided: each round has one triple of each picture, in the order of the pictures.
+
+    Where all pictures have equally many classes one forward pass of each picture serves them all, with a backward pass
+    for each round. Otherwise one round with every triple: a backward pass of pictures without a class would be wasted.
+    """
+    each = Counter(owners)
+    per_picture = len(owners) // count
+    if per_picture == 1 or len(each) < count or set(each.values()) != {per_picture}:
+        return [torch.arange(len(owners), device=device)]
+    ordered = sorted(range(len(owners)), key=lambda n: owners[n])
+    return [torch.tensor(ordered[k::per_picture], device=device) for k in range(per_picture)]
+
+
+def _look(
+    network: Network,
+    x: Tensor,
+    classes: Tensor,
+    rounds: Sequence[Tensor],
+    initial: Tensor | None,
+    settings: ClimbSettings,
+    climbing: bool,
+) -> _Look:
+    """One forward pass of x (P, V, 3, H, W), and for each round of triples a backward pass to it."""
+    x = x.detach().requires_grad_(climbing)
+    response = network.respond(x.flatten(0, 1))
+    looks = []
+    for k, chosen in enumerate(rounds):
+        cam, accumulated = _joint_maps(response, classes[chosen], x.shape[:2], settings)
+        gradient = x
+        if climbing:
+            objective = _score_term(response, classes[chosen], x.shape[:2], settings)
+            if initial is not None:
+                objective = objective - _penalty(cam, initial[chosen], settings)
+            more = k + 1 < len(rounds)
+            (gradient,) = torch.autograd.grad(_GRADIENT_SCALE * objective.sum(), x, retain_graph=more)
+        scores = mean_scores(response, x.shape[:2])
+        looks.append(_Look(cam.detach(), accumulated.detach(), scores, gradient.detach() / _GRADIENT_SCALE))
+    if len(looks) == 1:
+        return looks[0]
+    names = ("cam", "accumulated", "scores", "gradient")
+    joined = _Look(*(torch.cat([getattr(look, name) for look in looks]) for name in names))
+    return joined.of(torch.cat(list(rounds)).argsort())
 
 
 def _joint_maps(
@@ -213,7 +177,7 @@ def _other_classes(scores: Tensor, own: Tensor, competing: Tensor | None, rule: 
     """The other-class term of each row, (B,); zero where no class competes."""
     rivals = torch.ones_like(scores, dtype=torch.bool) if competing is None else competing.expand_as(scores)
     rivals = rivals.scatter(1, own, False)
-    if rule == "none" or not rivals.any():
+    if rule == "none":
         return torch.zeros_like(scores[:, 0])
     if rule == "all":
         return (scores * rivals).sum(dim=1)
@@ -234,18 +198,26 @@ def _penalty(cam: Tensor, initial: Tensor, settings: ClimbSettings) -> Tensor:
     return settings.penalty * (change.mean(dim=1) if settings.penalty_reduction == "mean" else change.sum(dim=1))
 
 
-def _step(x: Tensor, gradient: Tensor, settings: ClimbSettings) -> Tensor:
-    """X + xi * gradient, normalised and clamped per triple; a zero gradient makes no step."""
+def _step(x: Tensor, gradient: Tensor, velocity: Tensor, settings: ClimbSettings) -> tuple[Tensor, Tensor]:
+    """X + xi * gradient, normalised and clamped per triple, and its velocity; a zero gradient makes no step."""
     per_triple = (1, 2, 3, 4)
     if settings.step_norm == "max":
         gradient = gradient / (gradient.abs().amax(dim=per_triple, keepdim=True) + 1e-12)
     elif settings.step_norm == "rms":
         gradient = gradient / (gradient.square().mean(dim=per_triple, keepdim=True).sqrt() + 1e-12)
+    if settings.momentum:
+        gradient = velocity = settings.momentum * velocity + gradient
     moved = x + settings.step_size * gradient
     if settings.clamp == "none":
-        return moved
+        return moved, velocity
     lowest, highest = x.amin(dim=per_triple, keepdim=True), x.amax(dim=per_triple, keepdim=True)
-    return moved.maximum(lowest).minimum(highest)
+    return moved.maximum(lowest).minimum(highest), velocity
+
+
+def _change(before: Tensor, after: Tensor) -> Tensor:
+    """Mean absolute change of A / max over the positions, (N,)."""
+    shares = [total / total.amax(dim=(1, 2), keepdim=True).clamp(min=1e-12) for total in (before, after)]
+    return (shares[1] - shares[0]).abs().mean(dim=(1, 2))
 
 
 class _Recorder:
@@ -257,24 +229,25 @@ class _Recorder:
         self.scores: list[Tensor] = []
         self.inputs: list[Tensor] = []
 
-    def keep(self, maps: Tensor, response: Response, x: Tensor) -> None:
-        if self.record != "none" or not self.scores:
-            self.scores.append(mean_scores(response, x.shape[:2]))
+    def keep(self, maps: Tensor, scores: Tensor, x: Tensor, active: Tensor) -> None:
+        """A step: maps of all N triples; scores and pictures of those that still climb, the others keep their last."""
+        if not self.scores:
+            self.scores.append(scores)
+        elif self.record != "none":
+            self.scores.append(self.scores[-1].index_copy(0, active, scores))
         if self.record != "none":
-            self.maps.append(maps.detach().cpu())
+            self.maps.append(maps.cpu())
         if self.record == "all":
-            self.inputs.append(x.detach()[:, 0].cpu())
+            here = x[:, 0].cpu()
+            self.inputs.append(self.inputs[-1].index_copy(0, active.cpu(), here) if self.inputs else here)
 
     def result(self, total: Tensor, count: int) -> ScaleMaps:
-        maps, inputs = (torch.stack(kept) if kept else None for kept in (self.maps, self.inputs))
-        return ScaleMaps(total, torch.stack(self.scores), maps, inputs, count)
+        """The sum of the maps and what was kept; where all stopped early the last step stands for the rest."""
+        kept = (self._stack(steps, count) for steps in (self.maps, self.inputs))
+        scores = torch.stack(self.scores) if self.record == "none" else self._stack(self.scores, count)
+        assert scores is not None  # noqa: S101, for the type checker: the first pass always leaves scores
+        maps, inputs = kept
+        return ScaleMaps(total, scores, maps, inputs, count)
 
-
-def _require(condition: bool, rule: str, value: object) -> None:
-    if not condition:
-        raise SettingError(f"{rule}; got {value}")
-
-
-def _choice(name: str, value: str, choices: tuple[str, ...], more: str = "") -> None:
-    if value not in choices:
-        raise SettingError(f"{name} is one of {', '.join(choices)}{more}; got {value!r}")
+    def _stack(self, steps: list[Tensor], count: int) -> Tensor | None:
+        return torch.stack(steps + [steps[-1]] * (count - len(steps))) if steps else None

@@ -6,12 +6,14 @@ without them the maps of several scales weigh alike.
 """
 
 from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from advcam.attribution.method import Method
-from advcam.attribution.response import Record, Response, ScaleMaps, join_views, mean_scores
+from advcam.attribution.method import Batch, Method
+from advcam.attribution.response import Network, Record, Response, ScaleMaps, join_views, mean_scores
 
 
 class CAM(Method):
@@ -24,24 +26,28 @@ class CAM(Method):
     title = "CAM"
     summary = "class activation map: where a linear head finds its evidence; one forward pass"
 
-    def scale_maps(self, views: Tensor, classes: Tensor, scale: float, record: Record) -> ScaleMaps:
+    def scale_maps(self, network: Network, batch: Batch, scale: float, record: Record) -> ScaleMaps:
         """See `Method.scale_maps`: one forward pass."""
-        response = self.classifier.respond(views.flatten(0, 1))
-        rows = classes.repeat_interleave(views.shape[1])
-        accumulated = response.accumulated_map(rows)
-        maps = response.class_map(rows) if accumulated is None else accumulated
-        return unclimbed(response, maps.relu(), views.shape[:2])
+        response = network.respond(batch.views.flatten(0, 1))
+
+        def class_map(rows: Tensor) -> Tensor:
+            accumulated = response.accumulated_map(rows)
+            return response.class_map(rows) if accumulated is None else accumulated
+
+        return unclimbed(response, batch, class_map)
 
 
 class GradientMethod(Method):
     """A method that weights the features by the gradient of the class score at the feature layer."""
 
-    def scale_maps(self, views: Tensor, classes: Tensor, scale: float, record: Record) -> ScaleMaps:
-        """See `Method.scale_maps`: one forward pass, and one backward pass to the feature layer."""
-        response = self.classifier.respond(views.flatten(0, 1))
-        gradient = response.feature_gradient(classes.repeat_interleave(views.shape[1]))
-        maps = self.weighted_features(response.features(), gradient).relu()
-        return unclimbed(response, maps, views.shape[:2])
+    def scale_maps(self, network: Network, batch: Batch, scale: float, record: Record) -> ScaleMaps:
+        """See `Method.scale_maps`: one forward pass, and one backward pass to the feature layer for each class."""
+        response = network.respond(batch.views.flatten(0, 1))
+
+        def class_map(rows: Tensor) -> Tensor:
+            return self.weighted_features(response.features(), response.feature_gradient(rows))
+
+        return unclimbed(response, batch, class_map)
 
     def passes(self, scale: float) -> int:
         """One forward and (part of) one backward pass."""
@@ -99,6 +105,34 @@ class LayerCAM(GradientMethod):
         return (gradient.relu() * features).sum(dim=1) * positions
 
 
-def unclimbed(response: Response, maps: Tensor, shape: torch.Size) -> ScaleMaps:
-    """The result of a method without steps: flips joined, scores averaged over the views."""
-    return ScaleMaps(join_views(maps, shape).detach(), mean_scores(response, shape)[None])
+def unclimbed(response: Response, batch: Batch, class_map: Callable[[Tensor], Tensor]) -> ScaleMaps:
+    """The maps of a method without steps: one answer of the network for all classes of its pictures.
+
+    Args:
+        response: To the P pictures with their V views.
+        batch: The triples.
+        class_map: Signed maps (P * V, h, w) of one class for each row (P * V,).
+    """
+    shape = batch.views.shape[:2]
+    owners = torch.tensor(batch.pictures, device=batch.classes.device)
+    maps: list[Tensor | None] = [None] * len(owners)
+    for triples in _by_turn(batch.pictures):
+        # A picture that has no further class goes along with some class; its map is not looked at.
+        asked = batch.classes[:1].repeat(shape[0])
+        asked[owners[triples]] = batch.classes[triples]
+        found = join_views(class_map(asked.repeat_interleave(shape[1])).relu(), shape).detach()
+        for n in triples:
+            maps[n] = found[batch.pictures[n]]
+    total = torch.stack([one for one in maps if one is not None])
+    return ScaleMaps(total, mean_scores(response, shape)[owners][None])
+
+
+def _by_turn(pictures: Sequence[int]) -> list[list[int]]:
+    """Triples by whether they are the first, second ... of their picture."""
+    seen, turns = Counter[int](), list[list[int]]()
+    for n, picture in enumerate(pictures):
+        if seen[picture] == len(turns):
+            turns.append([])
+        turns[seen[picture]].append(n)
+        seen[picture] += 1
+    return turns

@@ -11,7 +11,7 @@ Shapes: B rows (pictures, flips), K classes, F channels, (h, w) positions of the
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import torch
@@ -222,6 +222,10 @@ class ScaleMaps:
     maps: Tensor | None = None
     inputs: Tensor | None = None
     count: int = 1
+
+    def cpu(self) -> "ScaleMaps":
+        """The same on the CPU: one transfer a batch, after which nothing waits for the device."""
+        return replace(self, total=self.total.cpu(), scores=self.scores.cpu())
 
 
 def join_views(maps: Tensor, shape: torch.Size) -> Tensor:

@@ -1,7 +1,7 @@
 """`Classifier`: any image classification network, ready for the methods."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -10,16 +10,17 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from advcam.attribution.precision import resolve
 from advcam.attribution.response import Response
 from advcam.classifiers.layers import LayerResponder, all_finite
 from advcam.classifiers.names import ClassIndex, imagenet_classes
+from advcam.classifiers.prepared import PreparedNetwork, Responder, prepare
 from advcam.classifiers.probe import PROBE_SIZES, Probe, find_responder, probe
 from advcam.errors import LabelError, ModelError
 
-Responder = Callable[[nn.Module, Tensor], Response]
-
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_CHECK_SIDE = 96  # of the picture on which a prepared copy is held against the network
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Classifier:
         self.size_multiple = size_multiple
         self.multi_label = multi_label
         self.name = name or type(module).__name__
+        self._prepared: tuple[object, PreparedNetwork] | None = None
 
     @classmethod
     def from_module(
@@ -150,10 +152,11 @@ class Classifier:
         return self.classes.find(label)
 
     def normalise(self, pictures: Tensor) -> Tensor:
-        """RGB in [0, 1], (..., 3, H, W), to network inputs, in the network's device and dtype."""
+        """RGB in [0, 1], (..., 3, H, W), to network inputs on the network's device, in its dtype or float32."""
         like = _like(self.module)
         mean, std = (pictures.new_tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
-        return ((pictures - mean) / std).to(like)
+        dtype = torch.promote_types(like.dtype, torch.float32)  # a climb adds up steps that half precision loses
+        return ((pictures - mean) / std).to(like.device, dtype)
 
     def denormalise(self, inputs: Tensor) -> Tensor:
         """Network inputs (..., 3, H, W) to RGB in [0, 1]; perturbed ones may leave that range."""
@@ -165,7 +168,39 @@ class Classifier:
 
         Convolutions on the CPU take half the time on channels-last memory; the values differ by rounding only.
         """
-        return self.responder(self.module, inputs.contiguous(memory_format=torch.channels_last))
+        return self.responder(self.module, inputs.to(_like(self.module).dtype, memory_format=torch.channels_last))
+
+    def precision(self, choice: str, exact: bool = False) -> str:
+        """The number format that a choice means for this network, such as "bfloat16".
+
+        Args:
+            choice: "auto" (what the device computes fastest), "float64", "float32", "bfloat16" or "float16".
+            exact: "auto" is the format of the weights.
+
+        Raises:
+            SettingError: Another choice.
+        """
+        return str(resolve(choice, _like(self.module), exact)).removeprefix("torch.")
+
+    def prepared(self, precision: str = "auto", *, exact: bool = False, compiled: bool = False) -> PreparedNetwork:
+        """The network ready to be run many times: a copy, kept until the weights, their device or the wishes change.
+
+        Args:
+            precision: See `precision`.
+            exact: Leave batch normalisations where they are: folded ones differ by rounding.
+            compiled: With torch.compile (and CUDA graphs).
+
+        Raises:
+            SettingError: An unknown precision.
+        """
+        dtype = resolve(precision, _like(self.module), exact)
+        key = (dtype, exact, compiled, self.responder, *(_state(t) for t in _tensors(self.module)))
+        if self._prepared is None or self._prepared[0] != key:
+            self._prepared = None  # before the next is made, so that two never take memory at once
+            size = self.fixed_size or (max(1, _CHECK_SIDE // self.size_multiple) * self.size_multiple,) * 2
+            network = prepare(self.module, self.responder, dtype, size, exact=exact, compiled=compiled)
+            self._prepared = key, network
+        return self._prepared[1]
 
     def frozen(self) -> AbstractContextManager[None]:
         """Evaluation mode and no parameter gradients while it lasts; the former state afterwards."""
@@ -241,9 +276,19 @@ def frozen(module: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(required)
 
 
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+def _state(tensor: Tensor) -> tuple[object, ...]:
+    """Changes with the values of a tensor: its place, and how often it was written to."""
+    return tensor.data_ptr(), tensor.device, tensor.dtype, None if tensor.is_inference() else tensor._version
+
+
 def _like(module: nn.Module) -> Tensor:
     """A tensor with the network's device and floating dtype."""
-    for tensor in (*module.parameters(), *module.buffers()):
+    for tensor in _tensors(module):
         if tensor.is_floating_point():
             return tensor
     return torch.zeros(())

@@ -80,18 +80,29 @@ class LayerResponder:
             scores = score_tensor(module(inputs))
         if not outputs:
             raise ModelError(f"the layer {self.layer!r} took no part in the forward pass; name another feature_layer")
+        return self.response(module, inputs, scores, outputs[-1])
+
+    def response(self, module: nn.Module, inputs: Tensor, scores: Tensor, layer: Tensor) -> Response:
+        """What a pass of the network says.
+
+        Args:
+            module: The network, for the weights of its head.
+            inputs: What it was given, (B, 3, H, W).
+            scores: What it returned, (B, K) or (B, K, h, w).
+            layer: Output of the feature layer in that pass, in its own layout.
+        """
         grid = (inputs.shape[-2] // self.patch[0], inputs.shape[-1] // self.patch[1])
 
         def to_grid(tensor: Tensor) -> Tensor:
             return as_grid(tensor, self.layout, grid, self.prefix_tokens)
 
         if self.head is None:
-            return GradientResponse(scores, outputs[-1], to_grid)
+            return GradientResponse(scores, layer, to_grid)
         head = module.get_submodule(self.head)
         assert isinstance(head, nn.Linear | nn.Conv2d)  # noqa: S101, for the type checker: the probe chose it so
         return LinearResponse(
             scores if scores.ndim == 2 else scores.mean(dim=(2, 3)),
-            outputs[-1],
+            layer,
             to_grid,
             head.weight.flatten(1),
             head.bias,

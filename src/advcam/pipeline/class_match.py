@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from advcam.attribution.method import MIN_SIDE, working_size
+from advcam.attribution.views import MIN_SIDE, working_size
 from advcam.classifiers.classifier import Classifier
 from advcam.errors import LabelError, one_line
 

@@ -14,8 +14,8 @@ from typing import Any, Literal, Protocol, Self
 from pydantic import Field, ValidationError, model_validator
 
 from advcam.attribution.advcam import AdvCAM
-from advcam.attribution.climb import ClimbSettings
 from advcam.attribution.registry import create_method
+from advcam.attribution.settings import ClimbSettings
 from advcam.classifiers.classifier import Classifier
 from advcam.errors import DatasetError, ModelError, PictureError, SettingError, one_line
 from advcam.evaluate.segmentation import ConfusionMatrix
@@ -243,7 +243,7 @@ class _Job:
     ) -> None:
         self.settings, self.method, self.num_classes = settings, method, num_classes
         self.records, self.progress = records, progress
-        self.methods = {name: _with_constants(method, climb) for name, climb in runs.items()}
+        self.methods = {name: method.with_settings(climb) for name, climb in runs.items()}
         self.collector = Collector(tuple(runs), num_classes, settings.thresholds, settings.threshold)
         self.skipped: list[tuple[str, str]] = []
 
@@ -292,15 +292,3 @@ class _Job:
             content = self.records.add(unit, picture, digest, measure())
         self.progress.unit_done(picture, title, measured)
         return content
-
-
-def _with_constants(method: AdvCAM, climb: ClimbSettings) -> AdvCAM:
-    """The method under other constants of the climb."""
-    return AdvCAM(
-        method.classifier,
-        scales=method.scales,
-        flip=method.flip,
-        max_side=method.max_side,
-        batch_size=method.batch_size,
-        settings=climb,
-    )

@@ -141,14 +141,7 @@ def measure_landscapes(method: AdvCAM, sample: TruthSample, view: LandscapeView)
         sample: The picture.
         view: What to look at.
     """
-    nearest = AdvCAM(
-        method.classifier,
-        scales=[min(method.scales, key=lambda scale: abs(scale - 1))],
-        flip=method.flip,
-        max_side=method.max_side,
-        batch_size=method.batch_size,
-        settings=method.settings,
-    )
+    nearest = method.with_settings(method.settings, [min(method.scales, key=lambda scale: abs(scale - 1))])
     (attribution,) = nearest([sample.picture], [sample.class_ids], record="all")
     trajectories = (nearest_to_one(attribution, class_id) for class_id in attribution.class_ids)
     named = zip(trajectories, attribution.class_names, strict=True)

@@ -1,0 +1,138 @@
+"""The network as the methods run it: a copy, batch normalisation folded, channels-last, in the chosen precision.
+
+The user's module is never touched. A copy is checked against it once on a random picture: a network whose
+normalisations cannot be folded keeps them, one that does not run in half precision runs in float32 and says so.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from advcam.attribution.response import Response
+from advcam.classifiers.compiled import compiled_responder
+from advcam.classifiers.folding import fold_batch_norm
+from advcam.classifiers.layers import LayerResponder
+
+Responder = Callable[[nn.Module, Tensor], Response]
+
+#: Largest change of a score by folding, relative to the largest score: rounding makes 1e-6 of it, a wrong fold 1.
+_FOLD_TOLERANCE = 1e-3
+
+
+class PreparedNetwork:
+    """Answers as the network that it was made of does, to rounding; see `prepare`.
+
+    Args:
+        module: The copy, in evaluation mode, without parameter gradients.
+        responder: Turns (module, inputs) into a `Response`.
+        dtype: What the module computes in. Inputs of any format are rounded to it at each pass.
+    """
+
+    def __init__(self, module: nn.Module, responder: Responder, dtype: torch.dtype) -> None:
+        self.module = module
+        self.responder = responder
+        self.dtype = dtype
+
+    def respond(self, inputs: Tensor) -> Response:
+        """The answer to normalised pictures (B, 3, H, W); see `advcam.attribution.response`."""
+        return self.responder(self.module, inputs.to(self.dtype, memory_format=torch.channels_last))
+
+
+def prepare(
+    module: nn.Module,
+    responder: Responder,
+    dtype: torch.dtype,
+    size: tuple[int, int],
+    *,
+    exact: bool = False,
+    compiled: bool = False,
+) -> PreparedNetwork:
+    """A network ready to be run many times.
+
+    Args:
+        module: The network; left as it is.
+        responder: See `PreparedNetwork`.
+        dtype: What to compute in.
+        size: (H, W) of a picture that the network takes, for the check.
+        exact: Leave batch normalisations where they are: folded ones differ by rounding, which a long climb amplifies.
+        compiled: Compile the copy (and capture CUDA graphs); the first picture of each size then takes a minute more.
+    """
+    sample = _sample(module, size)
+    try:
+        base = _copied(module)
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        # Some modules cannot be copied (a tensor on the graph kept as an attribute): then they run as they are.
+        _say(f"the network cannot be copied ({_first_line(error)}); it runs as it is, and slower")
+        return PreparedNetwork(module, responder, _dtype(module))
+    network = base if exact else _folded(base, module, responder, sample)
+    converted = _converted(network, responder, dtype, sample)
+    if compiled:
+        converted.responder = compiled_responder(converted.module, responder, sample.to(converted.dtype))
+    return converted
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    return copy.deepcopy(module).eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _folded(base: nn.Module, module: nn.Module, responder: Responder, sample: Tensor) -> nn.Module:
+    """The copy with its normalisations folded in, or as it is where that would change its answers."""
+    if not fold_batch_norm(base):
+        return base
+    plain = _copied(module)
+    before, after = _scores(plain, responder, sample), _scores(base, responder, sample)
+    if before.shape == after.shape and (before - after).abs().max() <= _FOLD_TOLERANCE * before.abs().max():
+        return base
+    # Batch normalisations that stand behind a convolution but do not follow it in the forward pass.
+    return plain
+
+
+def _converted(network: nn.Module, responder: Responder, dtype: torch.dtype, sample: Tensor) -> PreparedNetwork:
+    own = _dtype(network)
+    if dtype == own:
+        return PreparedNetwork(network, responder, own)
+    if dtype.itemsize >= own.itemsize:
+        return PreparedNetwork(network.to(dtype), responder, dtype)
+    half = _with_exact_head(copy.deepcopy(network).to(dtype), responder)
+    try:
+        if torch.isfinite(_scores(half, responder, sample.to(dtype))).all():
+            return PreparedNetwork(half, responder, dtype)
+        problem = "its scores overflow"
+    except (RuntimeError, TypeError) as error:
+        problem = _first_line(error)
+    _say(f"the network does not run in {str(dtype).removeprefix('torch.')} ({problem}); it runs in float32")
+    return PreparedNetwork(network, responder, own)
+
+
+def _with_exact_head(half: nn.Module, responder: Responder) -> nn.Module:
+    """Keep a linear head in float32: it costs nothing, and scores of eight bits would be reported as such."""
+    if isinstance(responder, LayerResponder) and responder.head is not None:
+        head = half.get_submodule(responder.head).float()
+        head.register_forward_pre_hook(lambda _module, inputs: inputs[0].float())
+    return half
+
+
+@torch.no_grad()
+def _scores(module: nn.Module, responder: Responder, sample: Tensor) -> Tensor:
+    return responder(module, sample.contiguous(memory_format=torch.channels_last)).scores
+
+
+def _sample(module: nn.Module, size: tuple[int, int]) -> Tensor:
+    noise = torch.randn((1, 3, *size), generator=torch.Generator().manual_seed(0))
+    return noise.to(next((p.device for p in module.parameters()), torch.device("cpu")), _dtype(module))
+
+
+def _dtype(module: nn.Module) -> torch.dtype:
+    floating = (t.dtype for t in (*module.parameters(), *module.buffers()) if t.is_floating_point())
+    return next(floating, torch.float32)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__
+
+
+def _say(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=4)
