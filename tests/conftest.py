@@ -1,7 +1,7 @@
 """Shared pictures: real photographs that scikit-image ships, small, and hostile files made on the spot."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,12 @@ from PIL import Image
 torch.set_num_threads(1)
 
 
-@pytest.fixture(autouse=True)
-def no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def no_bfloat16() -> Iterator[None]:
     """Precision "auto" is the network's own, so that a test means the same on every machine."""
-    monkeypatch.setattr("advcam.attribution.precision.has_bfloat16", lambda _device: False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("advcam.attribution.precision.has_bfloat16", lambda _device: False)
+        yield
 
 
 @pytest.fixture

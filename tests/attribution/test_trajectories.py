@@ -63,7 +63,7 @@ def test_shapes(network: Classifier, picture: Image.Image, record: str) -> None:
 
 def test_first_step_is_cam_and_last_is_the_result(network: Classifier, picture: Image.Image) -> None:
     result = climbed(network, picture, "maps")
-    (cam,) = CAM(network, scales=SCALES)([picture], [[0, 2]])
+    (cam,) = CAM(network, scales=SCALES, flip=False)([picture], [[0, 2]])
     assert result.steps is not None
     np.testing.assert_allclose(result.steps[:, 0], cam.maps, atol=1e-6)
     np.testing.assert_allclose(result.steps[:, -1], result.maps, atol=1e-6)

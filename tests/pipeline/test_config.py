@@ -13,16 +13,21 @@ def settings(**changes: object) -> LocalizeSettings:
 
 
 def test_threshold_is_an_output_and_the_method_decides_the_maps():
-    plain = settings().sections("weights")
-    assert settings(outputs={"threshold": 0.5}).sections("weights")["maps"] == plain["maps"]
-    assert settings(outputs={"threshold": 0.5}).sections("weights")["outputs"] != plain["outputs"]
-    assert settings(method={"iterations": 3}).sections("weights")["maps"] != plain["maps"]
-    assert settings().sections("other weights")["maps"] != plain["maps"]
+    plain = settings().sections("weights", "float32")
+    assert settings(outputs={"threshold": 0.5}).sections("weights", "float32")["maps"] == plain["maps"]
+    assert settings(outputs={"threshold": 0.5}).sections("weights", "float32")["outputs"] != plain["outputs"]
+    assert settings(method={"iterations": 3}).sections("weights", "float32")["maps"] != plain["maps"]
+    assert settings().sections("other weights", "float32")["maps"] != plain["maps"]
+    assert settings().sections("weights", "bfloat16")["maps"] != plain["maps"]
 
 
 def test_device_batch_and_size_of_the_report_change_nothing():
-    same = settings(method={"batch_size": 2}, model={"device": "cuda"}, outputs={"report_pictures": 3})
-    assert same.sections("weights") == settings().sections("weights")
+    same = settings(
+        method={"batch_size": 2, "compiled": True, "precision": "float32"},
+        model={"device": "cuda"},
+        outputs={"report_pictures": 3},
+    )
+    assert same.sections("weights", "float32") == settings().sections("weights", "float32")
 
 
 @pytest.mark.parametrize(

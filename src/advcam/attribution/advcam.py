@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from advcam.attribution.climb import climb
+from advcam.attribution.effort import SCHEDULES, Effort, Schedule
 from advcam.attribution.fusion import Fusion
 from advcam.attribution.method import Batch, Classifier, Method
 from advcam.attribution.precision import Precision
@@ -24,27 +25,31 @@ class AdvCAM(Method):
         classifier: The classifier to explain.
         variant: "paper" follows the equations, with this package's defaults (docs/defaults.md says where they come
             from); "published" is the authors' code to the letter, its scales and full-size pictures included.
-        iterations: T. Default 8 (paper), 27 (published).
-        step_size: xi. Default 0.05 (paper), 0.08 (published).
+        effort: How much the climb may cost: "fast", "balanced" or "paper" (every step at every scale, with flips). It
+            sets iterations, large_iterations, scales, flip and step_size where these are not given. Default (paper)
+            "balanced"; the published variant has none.
+        iterations: T, at every scale unless large_iterations is given too. Published: 27.
+        large_iterations: T at scales above 1.
+        step_size: xi. Published: 0.08.
         penalty: lambda. Default 1 on the resolution-independent scale (paper), 7 on the code's scale (published).
         mask_threshold: tau. Default 0.5.
         other_classes: "all", "none", "logsumexp", or the k strongest. Default (paper) "none", or
             "logsumexp" for a multi-label classifier; "all" (published).
         step_norm: "max", "rms" or "raw". Default "max".
-        scales: Default 0.5, 1, 2 (paper); 0.5, 1, 1.5, 2 (published).
-        flip: Whether the mirrored picture is climbed along, as one problem with the picture.
-        fusion: How scales are joined, "sum" or "geometric"; see `advcam.attribution.fusion`.
+        scales: Published: 0.5, 1, 1.5, 2.
+        flip: Whether the mirrored picture is climbed along, as one problem with the picture. Published: yes.
+        fusion: How scales are joined, "mean", "sum" or "geometric"; see `advcam.attribution.fusion`. Published: "sum".
         max_side: Longer side of the working picture. Default 512 (paper); 0, the picture's own (published).
         momentum: Share of the last step that the next one takes along. Default 0.
         stop: A climb ends early where a step changes its map by less, on average. Default 0, never.
         size_grid: See `Method`.
-        precision: See `Method`. Default (published) the network's own, batch normalisations left in place.
+        precision: See `Method`. Published: the network's own, batch normalisations left in place.
         batch_size: Triples at once; see `Method`.
         compiled: See `Method`.
         settings: Replaces all constants of the climb at once, for the switches that are not arguments here.
 
     Raises:
-        SettingError: A constant outside its range, or an unknown variant.
+        SettingError: A constant outside its range, an unknown variant or effort, an effort of the published variant.
     """
 
     name = "advcam"
@@ -57,15 +62,17 @@ class AdvCAM(Method):
         classifier: Classifier,
         *,
         variant: Variant = "paper",
+        effort: Effort | None = None,
         iterations: int | None = None,
+        large_iterations: int | None = None,
         step_size: float | None = None,
         penalty: float | None = None,
         mask_threshold: float | None = None,
         other_classes: OtherClasses | None = None,
         step_norm: StepNorm | None = None,
         scales: Sequence[float] | None = None,
-        flip: bool = True,
-        fusion: Fusion = "sum",
+        flip: bool | None = None,
+        fusion: Fusion | None = None,
         max_side: int | None = None,
         momentum: float | None = None,
         stop: float | None = None,
@@ -75,26 +82,29 @@ class AdvCAM(Method):
         compiled: bool = False,
         settings: ClimbSettings | None = None,
     ) -> None:
-        published = _is_published(variant)
-        if scales is None and published and classifier.fixed_size is None:
-            scales = PUBLISHED_SCALES
+        schedule = _schedule(variant, effort)
+        self.exact = schedule is None
+        if scales is None and classifier.fixed_size is None:
+            scales = PUBLISHED_SCALES if schedule is None else schedule.scales
         if max_side is None:
-            max_side = 0 if published else 512
-        self.exact = published
+            max_side = 0 if schedule is None else 512
         super().__init__(
             classifier,
             scales=scales,
-            flip=flip,
-            fusion=fusion,
+            flip=(schedule is None or schedule.flip) if flip is None else flip,
+            fusion=fusion or ("sum" if schedule is None else "mean"),
             max_side=max_side,
             size_grid=size_grid,
             precision=precision,
             batch_size=batch_size,
             compiled=compiled,
         )
-        base = settings or (ClimbSettings.published() if published else ClimbSettings.paper(classifier.multi_label))
+        base = settings or _settings(schedule, classifier.multi_label)
+        if iterations is not None:
+            base = replace(base, large_iterations=None)  # the schedule's belongs to the schedule's own T
         self.settings = base.with_overrides(
             iterations=iterations,
+            large_iterations=large_iterations,
             step_size=step_size,
             penalty=penalty,
             mask_threshold=mask_threshold,
@@ -133,7 +143,26 @@ class AdvCAM(Method):
         return self.settings.epsilon
 
 
-def _is_published(variant: str) -> bool:
+def _schedule(variant: str, effort: str | None) -> Schedule | None:
+    """The schedule of an effort; None for the published variant."""
     if variant not in ("paper", "published"):
         raise SettingError(f'variant is "paper" or "published"; got {variant!r}')
-    return variant == "published"
+    if variant == "published":
+        if effort is not None:
+            raise SettingError(f'variant="published" has steps and scales of its own; leave effort={effort!r} away')
+        return None
+    for name, schedule in SCHEDULES.items():
+        if name == (effort or "balanced"):
+            return schedule
+    raise SettingError(f"effort is one of {', '.join(SCHEDULES)}; got {effort!r}")
+
+
+def _settings(schedule: Schedule | None, multi_label: bool) -> ClimbSettings:
+    if schedule is None:
+        return ClimbSettings.published()
+    return replace(
+        ClimbSettings.paper(multi_label),
+        iterations=schedule.iterations,
+        large_iterations=schedule.large_iterations,
+        step_size=schedule.step_size,
+    )

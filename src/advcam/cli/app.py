@@ -89,17 +89,24 @@ def localize(
     recipe: Path | None = None,
     method: str | None = None,
     variant: Literal["paper", "published"] | None = None,
+    effort: Literal["fast", "balanced", "paper"] | None = None,
     iterations: int | None = None,
+    large_iterations: int | None = None,
     step_size: float | None = None,
     penalty: float | None = None,
     mask_threshold: float | None = None,
     other_classes: str | None = None,
     step_norm: Literal["max", "rms", "raw"] | None = None,
     scales: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True)] = None,
-    flip: bool = True,
-    fusion: Literal["sum", "geometric"] | None = None,
+    flip: bool | None = None,
+    fusion: Literal["mean", "sum", "geometric"] | None = None,
     max_side: int | None = None,
+    momentum: float | None = None,
+    stop: float | None = None,
+    size_grid: int | None = None,
+    precision: Literal["auto", "float32", "bfloat16", "float16"] | None = None,
     batch_size: int | None = None,
+    compiled: bool | None = None,
     model: str = "lite0",
     weights: Path | None = None,
     class_names: Path | None = None,
@@ -129,17 +136,24 @@ def localize(
         recipe: Settings that `advcam tune` chose; what is given here goes before.
         method: See `advcam methods`; advcam when left away.
         variant: Of AdvCAM: "paper" or "published" (the authors' code to the letter).
-        iterations: T, steps of the climb.
+        effort: What the climb may cost: fast, balanced (when left away), or paper (every step at every scale, flips).
+        iterations: T, steps of the climb, at every scale unless --large-iterations is given too.
+        large_iterations: T at scales above 1, where a step costs more.
         step_size: xi, length of a step.
         penalty: lambda, weight of the regulariser.
         mask_threshold: tau, the part of the map that the regulariser holds.
         other_classes: Which other classes are pushed down: all, none, logsumexp, or a number.
         step_norm: What a step is divided by.
         scales: Sizes of the picture whose maps are joined.
-        flip: Whether the mirrored picture takes part.
-        fusion: How the maps of the scales are joined: added up, or by a geometric mean (all scales have to agree).
+        flip: Whether the mirrored picture takes part, at twice the cost.
+        fusion: How maps of several scales are joined: mean (each counts alike), sum, geometric (all have to agree).
         max_side: Larger pictures are worked on at this size; 0 for no limit.
-        batch_size: (picture, class) pairs at once.
+        momentum: Share of the last step that the next one takes along.
+        stop: A climb ends where a step changes its map by less than this.
+        size_grid: Resize to a multiple of so many pixels, so that more pictures go together.
+        precision: Number format of the network; what the device is fastest in when left away.
+        batch_size: (picture, class) pairs at once; found out when left away.
+        compiled: Through torch.compile: a minute for each size of picture, for long runs on a GPU.
         model: See `advcam models`.
         weights: safetensors or PyTorch file (tensors only).
         class_names: Text file, one name a line.
@@ -163,17 +177,24 @@ def localize(
     given = {
         "method": method,
         "variant": variant,
+        "effort": effort,
         "iterations": iterations,
+        "large_iterations": large_iterations,
         "step_size": step_size,
         "penalty": penalty,
         "mask_threshold": mask_threshold,
         "other_classes": int(other_classes) if other_classes and other_classes.isdecimal() else other_classes,
         "step_norm": step_norm,
         "scales": scales or None,
-        "flip": None if flip else False,
+        "flip": flip,
         "fusion": fusion,
         "max_side": max_side,
+        "momentum": momentum,
+        "stop": stop,
+        "size_grid": size_grid,
+        "precision": precision,
         "batch_size": batch_size,
+        "compiled": compiled,
     }
     given = chosen.method.model_dump(exclude_unset=True) | {k: v for k, v in given.items() if v is not None}
     network = {

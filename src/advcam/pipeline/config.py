@@ -37,21 +37,32 @@ class MethodSettings(Settings):
 
     method: str = "advcam"
     variant: Literal["paper", "published"] | None = None
+    effort: Literal["fast", "balanced", "paper"] | None = None
     iterations: int | None = None
+    large_iterations: int | None = None
     step_size: float | None = None
     penalty: float | None = None
     mask_threshold: float | None = None
     other_classes: int | str | None = None
     step_norm: Literal["max", "rms", "raw"] | None = None
     scales: tuple[float, ...] | None = None
-    flip: bool = True
-    fusion: Literal["sum", "geometric"] | None = None
+    flip: bool | None = None
+    fusion: Literal["mean", "sum", "geometric"] | None = None
     max_side: int | None = None
+    momentum: float | None = None
+    stop: float | None = None
+    size_grid: int | None = None
+    precision: Literal["auto", "float32", "bfloat16", "float16"] | None = None
     batch_size: int | None = None
+    compiled: bool | None = None
+
+    def deciding(self) -> dict[str, Any]:
+        """What decides the maps, as JSON: everything but what only decides how fast they come."""
+        return self.model_dump(mode="json", exclude={"batch_size", "compiled", "precision"})
 
     def chosen(self) -> dict[str, Any]:
         """The arguments for `create_method`: what was set."""
-        return {name: value for name, value in self if name != "method" and value is not None and value is not True}
+        return {name: value for name, value in self if name != "method" and value is not None}
 
 
 class OutputSettings(Settings):
@@ -83,12 +94,13 @@ class LocalizeSettings(Settings):
     method: MethodSettings = MethodSettings()
     outputs: OutputSettings = OutputSettings()
 
-    def sections(self, classifier: str) -> dict[str, dict[str, JSON]]:
+    def sections(self, classifier: str, precision: str) -> dict[str, dict[str, JSON]]:
         """The two sections of the run's config.json: what decides the maps, and what is made of them.
 
-        Device and batch size decide neither; the classifier counts by the fingerprint of its weights.
+        Device and batch size decide neither; the classifier counts by the fingerprint of its weights, the precision as
+        what "auto" means where the run is.
         """
-        maps = self.method.model_dump(mode="json", exclude={"batch_size"})
+        maps = self.method.deciding() | {"precision": precision}
         maps |= {"model": self.model.model, "classifier": classifier, "top": self.top}
         if self.labels == "predicted":  # given labels are compared picture by picture, these are known only by the maps
             maps["labels"] = self.labels

@@ -85,7 +85,7 @@ def localize(settings: LocalizeSettings, progress: Progress, command: str = "") 
     classifier = load_classifier(settings.model.model, **settings.model.model_dump(exclude={"model"}))
     method = create_method(settings.method.method, classifier, **settings.method.chosen())
     work = find_work(settings, classifier)
-    with RunDirectory.open(settings.out, settings.sections(classifier.fingerprint())) as run:
+    with RunDirectory.open(settings.out, settings.sections(classifier.fingerprint(), method.precision)) as run:
         names = output_names([sample.id for sample in work.samples])
         numbers = ClassNumbers(run.folder / "classes.json", classifier.class_names)
         numbers.extend(sorted({c for ids in work.targets.values() for c in ids or ()}))

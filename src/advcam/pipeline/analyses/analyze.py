@@ -101,14 +101,16 @@ class AnalyzeSettings(Settings):
         Raises:
             SettingError: A constant outside its range.
         """
-        chosen = self.method.model_copy(update={"scales": self.scales, "iterations": self.iterations}).chosen()
+        # Every step at every scale, with flips, unless told otherwise: a cheaper schedule is no subject of an analysis.
+        given = {"scales": self.scales, "iterations": self.iterations, "effort": self.method.effort or "paper"}
+        chosen = self.method.model_copy(update=given).chosen()
         method = create_method("advcam", classifier, **chosen)
         assert isinstance(method, AdvCAM)  # noqa: S101, for the type checker
         return method
 
-    def sections(self, classifier: str, num_classes: int) -> dict[str, dict[str, JSON]]:
+    def sections(self, classifier: str, precision: str, num_classes: int) -> dict[str, dict[str, JSON]]:
         """The two sections of the folder's config.json: what decides a record, and what is made of records."""
-        records = self.method.model_dump(mode="json", exclude={"batch_size"})
+        records = self.method.deciding() | {"precision": precision}
         records |= {"scales": list(self.scales), "iterations": self.iterations, "classifier": classifier}
         records |= {"num_classes": num_classes, "thresholds": list(self.thresholds), "view": asdict(self.view)}
         rest = self.model_dump(mode="json", include={"sweeps", "pictures", "landscape_pictures", "threshold"})
@@ -181,7 +183,9 @@ def analyze(
     method = settings.base_method(classifier)
     runs, sweeps = planned_runs(method.settings, settings.sweeps)
     with (
-        RunDirectory.open(settings.out, settings.sections(classifier.fingerprint(), num_classes)) as folder,
+        RunDirectory.open(
+            settings.out, settings.sections(classifier.fingerprint(), method.precision, num_classes)
+        ) as folder,
         RecordFile(folder.folder / "records.jsonl") as records,
     ):
         count = min(len(samples), settings.pictures or len(samples)) if isinstance(samples, Sized) else None

@@ -102,13 +102,13 @@ class SearchPlan:
     def of(
         cls, classifier: Classifier, iterations: int, scales: Sequence[float] | None, max_side: int | None, seed: int
     ) -> "SearchPlan":
-        """The plan for a classifier: its defaults, and the range around them; None leaves a value to the method.
+        """The plan for a classifier: the effort "paper", and the range around it; None leaves a value to the method.
 
         Raises:
             SettingError: A value outside its range.
         """
-        defaults = AdvCAM(classifier, max_side=max_side)
-        chosen = AdvCAM(classifier, iterations=iterations, scales=scales)
+        defaults = AdvCAM(classifier, effort="paper", max_side=max_side)
+        chosen = AdvCAM(classifier, effort="paper", iterations=iterations, scales=scales)
         constants = {name: getattr(defaults.settings, name) for name in SPACE}
         return cls(
             within=Extent(iterations, tuple(sorted(chosen.scales))),
@@ -210,6 +210,7 @@ class Search:
         longest = self.plan.longest(number)
         return AdvCAM(
             self.classifier,
+            effort="paper",
             iterations=longest.iterations,
             scales=longest.scales,
             max_side=self.plan.max_side,

@@ -229,6 +229,7 @@ def _sections(
         "classes": list(dataset.class_names),
         "pictures": [{"id": one.id, "targets": list(one.targets)} for one in handful.pictures],
         "classifier": classifier.fingerprint(),
+        "precision": classifier.precision("auto"),
         "max_iterations": plan.within.iterations,
         "scales": list(plan.within.scales),
         "max_side": plan.max_side,
