@@ -21,7 +21,7 @@ FloatArray = NDArray[np.float32]
 BoxContours = Literal["largest", "all"]
 
 #: Threshold of masks and boxes for AdvCAM with its default settings (docs/defaults.md); plain CAM wants about 0.25.
-DEFAULT_THRESHOLD = 0.4
+DEFAULT_THRESHOLD = 0.3
 #: Value of a mask where nothing is to be said: left out of every score.
 IGNORE = 255
 #: A label mask (H, W): 0 background, class number + 1, or IGNORE.

@@ -14,6 +14,7 @@ from advcam.cli.app import run
 from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.synthetic.voc import write_voc2012
 from advcam.datasets.voc import VOC_CLASSES
+from advcam.types import DEFAULT_THRESHOLD
 
 TABLES = ("trajectory", "amplification", "sweeps", "landscape", "curvature")
 STEPS, POINTS, LINE_POINTS = 2, 5, 41
@@ -110,7 +111,7 @@ def test_tables_are_consistent_with_the_data_and_each_other(voc: Path, tmp_path:
         assert [(one["picture"], one["class_name"]) for one in own] == climbs
         mean = sum(float(one["score"]) for one in own) / len(own)
         assert float(row["score"]) == pytest.approx(mean)
-        assert float(row["fixed_threshold"]) == 0.4
+        assert float(row["fixed_threshold"]) == DEFAULT_THRESHOLD
     at_end = {row["run"]: row for row in trajectory if int(row["t"]) == STEPS}
     seeds = [name for name in trajectory[0] if name.startswith(("fixed_", "oracle_"))]
     for row in sweeps:

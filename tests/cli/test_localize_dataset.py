@@ -225,7 +225,7 @@ def test_pictures_that_chose_the_recipe_are_named_as_seen(voc: Path, tmp_path: P
 
 def test_a_run_says_how_its_scales_are_joined(voc: Path, tmp_path: Path, toy: Classifier):
     several = ["--method", "cam", "--scales", "0.5", "1"]
-    for more, word in (((), "mean"), (("--fusion", "geometric"), "geometric")):
+    for more, word in (((), "sum"), (("--fusion", "geometric"), "geometric")):
         assert localize(voc, tmp_path / word, *several, *more) == 0
         assert f"0.5, 1 with flips ({word})" in (tmp_path / word / "report.html").read_text()
     config = json.loads((tmp_path / "geometric" / "config.json").read_text())

@@ -26,4 +26,4 @@ def test_demo_ends_with_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert json.loads(capsys.readouterr().out)["computed"] == len(PHOTOGRAPHS)
     page = (tmp_path / "demo" / "run" / "report.html").read_text()
     assert all(f"{name}.png" in page for name in PHOTOGRAPHS)
-    assert "t = 8" in page
+    assert "t = 4" in page

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import ClassVar
 
 from advcam.attribution.climb import climb
-from advcam.attribution.effort import SCHEDULES, Effort, Schedule
+from advcam.attribution.effort import SCHEDULES, Effort, Schedule, steps_below_one
 from advcam.attribution.fusion import Fusion
-from advcam.attribution.method import Batch, Classifier, Method
+from advcam.attribution.method import DEFAULT_SCALES, Batch, Classifier, Method
 from advcam.attribution.precision import Precision
 from advcam.attribution.response import Network, Record, ScaleMaps
 from advcam.attribution.settings import ClimbSettings, OtherClasses, StepNorm, Variant
@@ -25,20 +25,19 @@ class AdvCAM(Method):
         classifier: The classifier to explain.
         variant: "paper" follows the equations, with this package's defaults (docs/defaults.md says where they come
             from); "published" is the authors' code to the letter, its scales and full-size pictures included.
-        effort: How much the climb may cost: "fast", "balanced" or "paper" (every step at every scale, with flips). It
-            sets iterations, large_iterations, scales, flip and step_size where these are not given. Default (paper)
-            "balanced"; the published variant has none.
-        iterations: T, at every scale unless large_iterations is given too. Published: 27.
-        large_iterations: T at scales above 1.
+        effort: How much the climb may cost: "fast" (2 steps), "balanced" (4 steps) or "paper" (8 steps and
+            flips), where iterations and flip are not given. Default "balanced"; the published variant has none.
+        iterations: T. Published: 27.
+        small_iterations: T at scales below 1. Default T // 4; published: see `ClimbSettings.shorten_half_scale`.
         step_size: xi. Published: 0.08.
         penalty: lambda. Default 1 on the resolution-independent scale (paper), 7 on the code's scale (published).
         mask_threshold: tau. Default 0.5.
         other_classes: "all", "none", "logsumexp", or the k strongest. Default (paper) "none", or
             "logsumexp" for a multi-label classifier; "all" (published).
         step_norm: "max", "rms" or "raw". Default "max".
-        scales: Published: 0.5, 1, 1.5, 2.
+        scales: Default 0.5, 1, 2 (paper); 0.5, 1, 1.5, 2 (published).
         flip: Whether the mirrored picture is climbed along, as one problem with the picture. Published: yes.
-        fusion: How scales are joined, "mean", "sum" or "geometric"; see `advcam.attribution.fusion`. Published: "sum".
+        fusion: How scales are joined, "sum" or "geometric"; see `advcam.attribution.fusion`.
         max_side: Longer side of the working picture. Default 512 (paper); 0, the picture's own (published).
         momentum: Share of the last step that the next one takes along. Default 0.
         stop: A climb ends early where a step changes its map by less, on average. Default 0, never.
@@ -64,7 +63,7 @@ class AdvCAM(Method):
         variant: Variant = "paper",
         effort: Effort | None = None,
         iterations: int | None = None,
-        large_iterations: int | None = None,
+        small_iterations: int | None = None,
         step_size: float | None = None,
         penalty: float | None = None,
         mask_threshold: float | None = None,
@@ -72,7 +71,7 @@ class AdvCAM(Method):
         step_norm: StepNorm | None = None,
         scales: Sequence[float] | None = None,
         flip: bool | None = None,
-        fusion: Fusion | None = None,
+        fusion: Fusion = "sum",
         max_side: int | None = None,
         momentum: float | None = None,
         stop: float | None = None,
@@ -85,14 +84,14 @@ class AdvCAM(Method):
         schedule = _schedule(variant, effort)
         self.exact = schedule is None
         if scales is None and classifier.fixed_size is None:
-            scales = PUBLISHED_SCALES if schedule is None else schedule.scales
+            scales = PUBLISHED_SCALES if schedule is None else DEFAULT_SCALES
         if max_side is None:
             max_side = 0 if schedule is None else 512
         super().__init__(
             classifier,
             scales=scales,
             flip=(schedule is None or schedule.flip) if flip is None else flip,
-            fusion=fusion or ("sum" if schedule is None else "mean"),
+            fusion=fusion,
             max_side=max_side,
             size_grid=size_grid,
             precision=precision,
@@ -100,11 +99,11 @@ class AdvCAM(Method):
             compiled=compiled,
         )
         base = settings or _settings(schedule, classifier.multi_label)
-        if iterations is not None:
-            base = replace(base, large_iterations=None)  # the schedule's belongs to the schedule's own T
+        if schedule is not None and settings is None and small_iterations is None:
+            small_iterations = steps_below_one(iterations or schedule.iterations)
         self.settings = base.with_overrides(
             iterations=iterations,
-            large_iterations=large_iterations,
+            small_iterations=small_iterations,
             step_size=step_size,
             penalty=penalty,
             mask_threshold=mask_threshold,
@@ -160,9 +159,4 @@ def _schedule(variant: str, effort: str | None) -> Schedule | None:
 def _settings(schedule: Schedule | None, multi_label: bool) -> ClimbSettings:
     if schedule is None:
         return ClimbSettings.published()
-    return replace(
-        ClimbSettings.paper(multi_label),
-        iterations=schedule.iterations,
-        large_iterations=schedule.large_iterations,
-        step_size=schedule.step_size,
-    )
+    return replace(ClimbSettings.paper(multi_label), iterations=schedule.iterations)

@@ -1,14 +1,12 @@
 """Joining the maps of one (picture, class) over scales, and over the steps of a climb.
 
-Steps are added up (the paper's A). Over scales there are three rules, for a map A_s that adds up n_s maps at scale s:
+Steps are added up (the paper's A). Over scales there are two rules, for a map A_s that adds up n_s maps at scale s:
 
-    mean        mean_s A_s / n_s                                 every scale counts alike, whatever its steps
     sum         sum_s A_s                                        IRN and the authors' code (D13)
     geometric   exp( mean_s log(1 + A_s / n_s) ) - 1             this package's; neither paper nor code has it
 
-Where all scales take as many steps, mean and sum are the same map. In both one scale can decide; in a geometric mean a
-position counts by what all scales say of it. Which is better depends on the data (docs/defaults.md has both sides), so
-the mean stays the default. The one under the logarithm is one
+In a sum one scale can decide; in a geometric mean a position counts by what all scales say of it. Which is better
+depends on the data (docs/defaults.md has both sides), so the sum stays the default. The one under the logarithm is one
 unit of the class score (a logit), the unit of a class activation map before it is normalised; maps far below it add up
 as in the sum.
 """
@@ -25,8 +23,7 @@ from torch.nn import functional
 from advcam.attribution.response import ScaleMaps
 from advcam.types import FloatArray, Trajectory
 
-Fusion = Literal["mean", "sum", "geometric"]
-FUSIONS: tuple[Fusion, ...] = ("mean", "sum", "geometric")
+Fusion = Literal["sum", "geometric"]
 
 
 @dataclass(frozen=True)
@@ -110,13 +107,12 @@ def fuse_scales(sums: Sequence[Tensor], counts: Sequence[int], fusion: Fusion) -
     Args:
         sums: For each scale the sum of its maps, rectified, all of one shape (..., h, w).
         counts: For each scale how many maps that adds up (T + 1 of a climb).
-        fusion: See above.
+        fusion: "sum" or "geometric", see above.
     """
     if fusion == "sum":
         return torch.stack(list(sums)).sum(dim=0)
     means = [total / count for total, count in zip(sums, counts, strict=True)]
-    stacked = torch.stack(means)
-    return stacked.mean(dim=0) if fusion == "mean" else stacked.log1p().mean(dim=0).expm1()
+    return torch.stack(means).log1p().mean(dim=0).expm1()
 
 
 def resize(maps: Tensor, grid: tuple[int, int]) -> Tensor:

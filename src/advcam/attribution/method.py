@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from advcam.attribution.batching import BatchSize, buckets, is_out_of_memory
-from advcam.attribution.fusion import FUSIONS, FusedMap, Fusion, Triple
+from advcam.attribution.fusion import FusedMap, Fusion, Triple
 from advcam.attribution.precision import Precision
 from advcam.attribution.response import Network, Record, ScaleMaps
 from advcam.attribution.views import MIN_SIDE, RESIZERS, Ahead, Picture, as_image, input_size, working_size
@@ -95,8 +95,8 @@ class Method(ABC):
         classifier: The classifier to explain, usually `advcam.load_classifier()`.
         scales: Factors of the working picture; None takes 0.5, 1 and 2, or 1 for a network of fixed input size.
         flip: Whether the mirrored picture takes part.
-        fusion: How the maps of the scales are joined: "mean", "sum" (as IRN and the authors' code), or "geometric",
-            where a position counts by what all scales say of it.
+        fusion: How the maps of the scales are joined: "sum", as IRN and the authors' code do, or "geometric", where a
+            position counts by what all scales say of it.
         max_side: Pictures whose longer side is larger are first shrunk to it; 0 keeps every picture as it is.
         size_grid: Inputs are resized to a multiple of it, so that more pictures have the same size and go together.
         precision: What the network computes in: "auto" (what the device is fastest in), "float64", "float32",
@@ -122,7 +122,7 @@ class Method(ABC):
         *,
         scales: Sequence[float] | None = None,
         flip: bool = True,
-        fusion: Fusion = "mean",
+        fusion: Fusion = "sum",
         max_side: int = 512,
         size_grid: int = 1,
         precision: Precision = "auto",
@@ -138,8 +138,8 @@ class Method(ABC):
         self.precision = classifier.precision(precision, self.exact)
         self.compiled = compiled
         self.batch = BatchSize(batch_size, classifier.device)
-        if fusion not in FUSIONS:
-            raise SettingError(f"fusion is one of {', '.join(FUSIONS)}; got {fusion!r}")
+        if fusion not in ("sum", "geometric"):
+            raise SettingError(f'fusion is "sum" or "geometric"; got {fusion!r}')
         if max_side and max_side < MIN_SIDE:
             raise SettingError(f"max_side is at least {MIN_SIDE} pixels, or 0 for no limit; got {max_side}")
         if batch_size is not None and batch_size < 1:

@@ -17,7 +17,8 @@ class ClimbSettings:
 
     Args:
         iterations: T, number of steps. Code: 27; the author's 8 for Wide ResNet-38 (AdvCAM#7) is the default.
-        large_iterations: T at scales above 1, where a step costs more; 0 adds their plain map, None takes `iterations`.
+        small_iterations: T at scales below 1; 0 adds their plain map, None takes `iterations`. As maps are added up, a
+            scale weighs the more the more steps it takes.
         step_size: xi, in units of the normalised picture. Code: 0.08 (D2).
         step_norm: What the gradient is divided by (D1): "max" its largest absolute value over the triple (code: the
             most sensitive pixel moves by xi), "rms" its root mean square (an L2 step of the same length per pixel at
@@ -42,7 +43,7 @@ class ClimbSettings:
     """
 
     iterations: int = 8
-    large_iterations: int | None = None
+    small_iterations: int | None = None
     step_size: float = 0.05
     step_norm: StepNorm = "max"
     penalty: float = 1.0
@@ -60,8 +61,8 @@ class ClimbSettings:
 
     def __post_init__(self) -> None:
         _require(self.iterations >= 1, "iterations (T) is at least 1; for no climb use CAM", self.iterations)
-        large = self.large_iterations
-        _require(large is None or large >= 0, "large_iterations is at least 0", large)
+        small = self.small_iterations
+        _require(small is None or small >= 0, "small_iterations is at least 0", small)
         _require(
             0 < self.step_size < math.inf,
             "step_size (xi) is positive and finite; a negative one would be an attack",
@@ -115,8 +116,8 @@ class ClimbSettings:
     def steps_at(self, scale: float) -> int:
         """Number of steps whose result is looked at, for one scale."""
         count = self.iterations
-        if scale > 1 and self.large_iterations is not None:
-            return self.large_iterations
+        if scale < 1 and self.small_iterations is not None:
+            return self.small_iterations
         if self.shorten_half_scale and scale == 0.5 and count >= 6:
             count = count // 2 if count > 10 else 5
         return count if self.last_map else count - 1

@@ -28,7 +28,7 @@ class PreparedNetwork:
     Args:
         module: The copy, in evaluation mode, without parameter gradients.
         responder: Turns (module, inputs) into a `Response`.
-        dtype: What the module computes in. Inputs of any format are rounded to it at each pass.
+        dtype: What the module takes its inputs in.
     """
 
     def __init__(self, module: nn.Module, responder: Responder, dtype: torch.dtype) -> None:
@@ -70,7 +70,8 @@ def prepare(
     network = base if exact else _folded(base, module, responder, sample)
     converted = _converted(network, responder, dtype, sample)
     if compiled:
-        converted.responder = compiled_responder(converted.module, responder, sample.to(converted.dtype))
+        sample = sample.to(converted.dtype)
+        converted.responder = compiled_responder(converted.module, responder, sample)
     return converted
 
 
@@ -92,19 +93,33 @@ def _folded(base: nn.Module, module: nn.Module, responder: Responder, sample: Te
 
 def _converted(network: nn.Module, responder: Responder, dtype: torch.dtype, sample: Tensor) -> PreparedNetwork:
     own = _dtype(network)
-    if dtype == own:
-        return PreparedNetwork(network, responder, own)
     if dtype.itemsize >= own.itemsize:
         return PreparedNetwork(network.to(dtype), responder, dtype)
-    half = _with_exact_head(copy.deepcopy(network).to(dtype), responder)
-    try:
-        if torch.isfinite(_scores(half, responder, sample.to(dtype))).all():
-            return PreparedNetwork(half, responder, dtype)
-        problem = "its scores overflow"
-    except (RuntimeError, TypeError) as error:
-        problem = _first_line(error)
+    problem = ""
+    for exact_stem in (True, False):
+        half = _with_exact_head(copy.deepcopy(network).to(dtype), responder)
+        inputs = _with_exact_stem(half, dtype) if exact_stem else dtype
+        try:
+            if torch.isfinite(_scores(half, responder, sample.to(inputs))).all():
+                return PreparedNetwork(half, responder, inputs)
+            problem = "its scores overflow"
+        except (RuntimeError, TypeError) as error:
+            problem = _first_line(error)
     _say(f"the network does not run in {str(dtype).removeprefix('torch.')} ({problem}); it runs in float32")
     return PreparedNetwork(network, responder, own)
+
+
+def _with_exact_stem(half: nn.Module, dtype: torch.dtype) -> torch.dtype:
+    """Let the convolution that sees the picture compute in float32; returns what the inputs are then given in.
+
+    A step moves most pixels by less than half precision resolves, and what is rounded away there is lost to the climb.
+    """
+    stem = next((layer for layer in half.modules() if isinstance(layer, nn.Conv2d) and layer.in_channels == 3), None)
+    if stem is None:
+        return dtype
+    stem.float()
+    stem.register_forward_hook(lambda _module, _inputs, output: output.to(dtype))
+    return torch.float32
 
 
 def _with_exact_head(half: nn.Module, responder: Responder) -> nn.Module:

@@ -91,7 +91,7 @@ def localize(
     variant: Literal["paper", "published"] | None = None,
     effort: Literal["fast", "balanced", "paper"] | None = None,
     iterations: int | None = None,
-    large_iterations: int | None = None,
+    small_iterations: int | None = None,
     step_size: float | None = None,
     penalty: float | None = None,
     mask_threshold: float | None = None,
@@ -99,7 +99,7 @@ def localize(
     step_norm: Literal["max", "rms", "raw"] | None = None,
     scales: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True)] = None,
     flip: bool | None = None,
-    fusion: Literal["mean", "sum", "geometric"] | None = None,
+    fusion: Literal["sum", "geometric"] | None = None,
     max_side: int | None = None,
     momentum: float | None = None,
     stop: float | None = None,
@@ -136,9 +136,9 @@ def localize(
         recipe: Settings that `advcam tune` chose; what is given here goes before.
         method: See `advcam methods`; advcam when left away.
         variant: Of AdvCAM: "paper" or "published" (the authors' code to the letter).
-        effort: What the climb may cost: fast, balanced (when left away), or paper (every step at every scale, flips).
-        iterations: T, steps of the climb, at every scale unless --large-iterations is given too.
-        large_iterations: T at scales above 1, where a step costs more.
+        effort: What the climb may cost: fast (2 steps), balanced (4, when left away), paper (8 and flips).
+        iterations: T, steps of the climb.
+        small_iterations: T at scales below 1; a quarter of the others when left away.
         step_size: xi, length of a step.
         penalty: lambda, weight of the regulariser.
         mask_threshold: tau, the part of the map that the regulariser holds.
@@ -146,7 +146,7 @@ def localize(
         step_norm: What a step is divided by.
         scales: Sizes of the picture whose maps are joined.
         flip: Whether the mirrored picture takes part, at twice the cost.
-        fusion: How maps of several scales are joined: mean (each counts alike), sum, geometric (all have to agree).
+        fusion: How the maps of the scales are joined: added up, or by a geometric mean (all scales have to agree).
         max_side: Larger pictures are worked on at this size; 0 for no limit.
         momentum: Share of the last step that the next one takes along.
         stop: A climb ends where a step changes its map by less than this.
@@ -179,7 +179,7 @@ def localize(
         "variant": variant,
         "effort": effort,
         "iterations": iterations,
-        "large_iterations": large_iterations,
+        "small_iterations": small_iterations,
         "step_size": step_size,
         "penalty": penalty,
         "mask_threshold": mask_threshold,

@@ -58,7 +58,7 @@ def evaluate(
         layout: See `advcam data layouts`; found out when left away.
         protocol: Left away: masks where there are true masks, else boxes.
         groups: JSON: for each class of the data set the classifier's classes that mean it.
-        threshold: The fixed one, 0 to 1 (0.4).
+        threshold: The fixed one, 0 to 1 (0.3).
         labelled: So many pictures choose the validated threshold and are left out of all scores.
         missing: Where pictures are not predicted: stop, or score the others.
         top_classes: CSV image,labels of predicted classes, best first, for Top-1 and Top-5 Loc.

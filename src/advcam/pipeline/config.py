@@ -39,7 +39,7 @@ class MethodSettings(Settings):
     variant: Literal["paper", "published"] | None = None
     effort: Literal["fast", "balanced", "paper"] | None = None
     iterations: int | None = None
-    large_iterations: int | None = None
+    small_iterations: int | None = None
     step_size: float | None = None
     penalty: float | None = None
     mask_threshold: float | None = None
@@ -47,7 +47,7 @@ class MethodSettings(Settings):
     step_norm: Literal["max", "rms", "raw"] | None = None
     scales: tuple[float, ...] | None = None
     flip: bool | None = None
-    fusion: Literal["mean", "sum", "geometric"] | None = None
+    fusion: Literal["sum", "geometric"] | None = None
     max_side: int | None = None
     momentum: float | None = None
     stop: float | None = None

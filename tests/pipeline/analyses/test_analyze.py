@@ -26,6 +26,7 @@ from advcam.pipeline.analyses.analyze import (
     planned_runs,
 )
 from advcam.pipeline.analyses.measure import TruthSample
+from advcam.types import DEFAULT_THRESHOLD
 
 TABLES = ("trajectory", "amplification", "sweeps", "landscape", "curvature")
 FIGURES = ("trajectory", "sweeps", "regularisers", "amplification", "landscape", "lines")
@@ -143,12 +144,12 @@ def test_seeds_are_those_of_one_sweep_over_all_pictures(classifier: Classifier, 
     assert {(row.pictures, row.climbs) for row in rows} == {(3, 4)}
     for row, sweep in zip(rows, sweeps, strict=True):
         threshold, best = sweep.best()
-        fixed = sweep.scores(0.4)
+        fixed = sweep.scores(DEFAULT_THRESHOLD)
         assert row.seeds.oracle_threshold == threshold
         assert row.seeds.oracle_miou == pytest.approx(best.miou)
         assert row.seeds.oracle_precision == pytest.approx(best.foreground_precision)
         assert row.seeds.oracle_recall == pytest.approx(best.foreground_recall)
-        assert row.seeds.fixed_threshold == 0.4
+        assert row.seeds.fixed_threshold == DEFAULT_THRESHOLD
         assert row.seeds.fixed_miou == pytest.approx(fixed.miou)
         assert row.seeds.fixed_precision == pytest.approx(fixed.foreground_precision)
         assert row.seeds.fixed_recall == pytest.approx(fixed.foreground_recall)

@@ -132,7 +132,7 @@ def test_the_mean_of_the_classes_is_the_score_at_the_fixed_threshold(voc: Evalua
     figure = evaluation_figures(result, settings)["classes"]
     fixed = next(row for row in ours(result) if row.supervision == "fixed")
     assert figure.axes[0].lines[0].get_xdata()[0] == pytest.approx(100 * fixed.scores["miou"])
-    assert figure.get_suptitle().endswith("\nIoU of each class, maps at the fixed threshold 0.4")
+    assert figure.get_suptitle().endswith("\nIoU of each class, maps at the fixed threshold 0.3")
 
 
 def test_box_curves_pass_through_the_rows_and_compare_with_the_oracle(pets: Evaluated):
@@ -233,7 +233,7 @@ def test_nan_scores_are_left_out_and_nan_curves_are_gaps(voc: Evaluated, tmp_pat
     figures = evaluation_figures(broken, settings)
     assert set(figures) == {"curves", "classes"}
     assert legend(figures["curves"]) == ["mIoU"], "floors without a score are left out"
-    assert sorted(text.get_text().strip() for text in figures["curves"].axes[0].texts)[0] == "fixed 0.4"
+    assert sorted(text.get_text().strip() for text in figures["curves"].axes[0].texts)[0] == "fixed 0.3"
     assert [label.get_text() for label in figures["classes"].axes[0].get_yticklabels()] == ["cat"]
     assert names(write_figures(broken, settings, tmp_path)) == files("curves", "classes")
 

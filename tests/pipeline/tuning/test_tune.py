@@ -172,18 +172,19 @@ def run(data: Dataset, classifier: Classifier, out: Path, watcher: Watcher | Non
 SCENE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize((50, 36))
 
 
+def even(classifier: Classifier, iterations: int, scales: tuple[float, ...]) -> AdvCAM:
+    """As many steps at every scale, with flips."""
+    return AdvCAM(classifier, effort="paper", iterations=iterations, small_iterations=iterations, scales=scales)
+
+
 def test_maps_of_every_extent_are_those_of_its_own_climb(classifier: Classifier):
     longest = Extent(3, (0.5, 1.0, 2.0))
-    (recorded,) = AdvCAM(classifier, effort="paper", iterations=3, scales=longest.scales)(
-        [SCENE], [[2, 0]], record="maps"
-    )
+    (recorded,) = even(classifier, 3, longest.scales)([SCENE], [[2, 0]], record="maps")
     extents = extents_within(longest)
     assert len(extents) == 4 * 7
     for extent, maps in zip(extents, fused_maps(recorded, extents, "sum"), strict=True):
         if extent.iterations:
-            (own,) = AdvCAM(classifier, effort="paper", iterations=extent.iterations, scales=extent.scales)(
-                [SCENE], [[2, 0]]
-            )
+            (own,) = even(classifier, extent.iterations, extent.scales)([SCENE], [[2, 0]])
         else:
             (own,) = CAM(classifier, scales=extent.scales)([SCENE], [[2, 0]])
         np.testing.assert_allclose(maps, own.maps, atol=2e-6)
@@ -191,7 +192,7 @@ def test_maps_of_every_extent_are_those_of_its_own_climb(classifier: Classifier)
 
 @pytest.mark.parametrize("extent", [Extent(0, (1.0,)), Extent(5, (0.5, 2.0)), Extent(8, (0.5, 1.0, 2.0))])
 def test_the_cost_of_an_extent_is_that_of_its_method(classifier: Classifier, extent: Extent):
-    climb = {"iterations": extent.iterations} if extent.iterations else {}
+    climb = {"iterations": extent.iterations, "small_iterations": extent.iterations} if extent.iterations else {}
     method = (AdvCAM if climb else CAM)(classifier, flip=True, scales=extent.scales, **climb)
     assert extent.passes == method.cost([1]).passes
 
@@ -200,7 +201,7 @@ def test_scores_are_those_of_label_masks_counted_one_by_one(classifier: Classifi
     rng = np.random.default_rng(3)
     truth = np.kron(rng.choice([0, 1, 3, 255], (6, 5)), np.ones((6, 10), dtype=int)).astype(np.int32)
     extents = (Extent(0, (1.0,)), Extent(2, (0.5, 1.0)))
-    (recorded,) = AdvCAM(classifier, effort="paper", iterations=2, scales=(0.5, 1.0))([SCENE], [[1, 0]], record="maps")
+    (recorded,) = even(classifier, 2, (0.5, 1.0))([SCENE], [[1, 0]], record="maps")
     table = ScoreTable.of_picture(0, recorded, (2, 0), (1, 0), truth, extents, "sum")
     for extent, maps in zip(extents, fused_maps(recorded, extents, "sum"), strict=True):
         # Output 1 stands for class 2 of the data set, output 0 for its class 0.
@@ -219,7 +220,7 @@ def test_scores_are_those_of_label_masks_counted_one_by_one(classifier: Classifi
 def test_two_labels_may_share_an_output(classifier: Classifier):
     truth = np.zeros((36, 50), dtype=np.int32)
     truth[:9] = 1
-    (recorded,) = AdvCAM(classifier, effort="paper", iterations=1, scales=(1.0,))([SCENE], [[1]], record="maps")
+    (recorded,) = even(classifier, 1, (1.0,))([SCENE], [[1]], record="maps")
     table = ScoreTable.of_picture(0, recorded, (0, 1), (1, 1), truth, [Extent(1, (1.0,))], "sum")
     assert table.classes.tolist() == [0, 1, 2]  # the second label is in no mask and, equal to the first, wins no pixel
     assert table.union[2].max() == 0
@@ -352,6 +353,7 @@ def test_the_recipe_holds_the_choice_and_can_be_run(halves: Halves, classifier: 
     assert recipe.method.chosen() == {
         "effort": "paper",
         "iterations": 9,
+        "small_iterations": 9,
         "scales": (0.5,),
         "max_side": 512,
         **result.trials[result.tuned.trial].constants,

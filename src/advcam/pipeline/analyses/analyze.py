@@ -101,7 +101,7 @@ class AnalyzeSettings(Settings):
         Raises:
             SettingError: A constant outside its range.
         """
-        # Every step at every scale, with flips, unless told otherwise: a cheaper schedule is no subject of an analysis.
+        # All steps and flips unless told otherwise: a cheap climb is no subject of an analysis.
         given = {"scales": self.scales, "iterations": self.iterations, "effort": self.method.effort or "paper"}
         chosen = self.method.model_copy(update=given).chosen()
         method = create_method("advcam", classifier, **chosen)

@@ -126,6 +126,7 @@ class TuneResult:
     def settings(self, choice: Choice) -> MethodSettings:
         """A choice as settings, every value written out, so that a recipe outlives a change of the defaults."""
         climb: dict[str, Any] = {"method": "advcam", "effort": "paper", "iterations": choice.extent.iterations}
+        climb["small_iterations"] = choice.extent.iterations
         climb |= self.trials[choice.trial].constants
         values = climb if choice.extent.iterations else {"method": "cam"}
         return MethodSettings(**values, scales=choice.extent.scales, max_side=self.max_side)

@@ -212,6 +212,7 @@ class Search:
             self.classifier,
             effort="paper",
             iterations=longest.iterations,
+            small_iterations=longest.iterations,
             scales=longest.scales,
             max_side=self.plan.max_side,
             **constants,
