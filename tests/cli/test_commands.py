@@ -31,7 +31,7 @@ def test_a_climb_from_photographs_to_everything(photographs: Path, tmp_path: Pat
     assert code == 0
     summary = json.loads(captured.out)
     assert (summary["computed"], summary["skipped"], summary["interrupted"]) == (2, [], False)
-    assert "AdvCAM with lite0: 2 pictures; 6 maps" in captured.err
+    assert "AdvCAM with lite0 in float32: 2 pictures; 6 maps" in captured.err
     mask = np.array(Image.open(out / "masks" / "coffee.png"))
     assert Image.open(out / "masks" / "coffee.png").mode == "P"
     classes = {entry["name"]: entry["number"] for entry in json.loads((out / "classes.json").read_text())}

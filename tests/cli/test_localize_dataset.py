@@ -90,7 +90,7 @@ def test_the_labels_of_the_split_are_explained(
     labels = labels_of(voc)
     assert json.loads(captured.out) == summary_of(out)
     assert summary_of(out)["computed"] == summary_of(out)["pictures"] == len(labels) == 4
-    assert f"CAM with toy: 4 pictures; {sum(map(len, labels.values()))} maps" in captured.err
+    assert f"CAM with toy in float32: 4 pictures; {sum(map(len, labels.values()))} maps" in captured.err
     assert stored_classes(out) == labels
     for id_ in labels:
         with Image.open(voc / f"VOCdevkit/VOC2012/JPEGImages/{id_}.jpg") as picture:

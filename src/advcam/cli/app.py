@@ -119,6 +119,7 @@ def localize(
     boxes: Literal["largest", "all"] | None = None,
     overlays: bool | None = None,
     report_pictures: int | None = None,
+    dry_run: bool = False,
     quiet: bool = False,
     json_: Json = False,
 ) -> int:
@@ -166,6 +167,7 @@ def localize(
         boxes: The largest contour of each class (when left away), or all.
         overlays: Write pictures with their maps over them, as is done when left away.
         report_pictures: Most pictures in report.html; 24 when left away.
+        dry_run: Say what would be done and how long it would take, from a few of the pictures; write nothing.
         quiet: No progress.
         json_: Print the summary as JSON.
     """
@@ -215,7 +217,7 @@ def localize(
     settings = localize_settings(
         **source, groups=groups, out=out, top=top, method=given, model=network, outputs=written
     )
-    return _localize(settings, quiet, json_)
+    return _say_plan(settings, json_) if dry_run else _localize(settings, quiet, json_)
 
 
 def _check_source(inputs: Sequence[str], labels: str | None, data: Path | None) -> None:
@@ -229,6 +231,17 @@ def _check_source(inputs: Sequence[str], labels: str | None, data: Path | None) 
         raise advcam.SettingError(
             'which labels? --labels labels.csv (columns image,labels), "folders" (names of the folders), or "predicted"'
         )
+
+
+def _say_plan(settings: "LocalizeSettings", as_json: bool) -> int:
+    from dataclasses import asdict
+
+    from advcam.cli.watch import plan_in_words
+    from advcam.pipeline.localize import plan
+
+    found = plan(settings)
+    _print(json.dumps(asdict(found)) if as_json else plan_in_words(found))
+    return OK
 
 
 def _localize(settings: "LocalizeSettings", quiet: bool, as_json: bool) -> int:

@@ -58,14 +58,7 @@ class Watch(Quiet):
 
     def announce(self, plan: Plan) -> None:
         """The cost in words, then the bar."""
-        done = f", {plan.already_done} of them already done" if plan.already_done else ""
-        self.console.print(
-            f"{plan.method} with {plan.model}: {counted(plan.pictures, 'picture')}{done}; "
-            f"{counted(plan.cost.triples, 'map')} (picture x class x scale), "
-            f"about {plan.cost.passes:,.0f} network passes of a working picture",
-            highlight=False,
-            soft_wrap=True,
-        )
+        self.console.print(escape(plan_in_words(plan)), highlight=False, soft_wrap=True)
         self.bar.start()
         self.bar.update(self.task, description="pictures", total=plan.pictures, rate="")
 
@@ -79,6 +72,25 @@ class Watch(Quiet):
         """One step, and why the picture is left out."""
         self.bar.console.print(f"[yellow]skipped[/yellow] {escape(name)}: {escape(reason)}", highlight=False)
         self.bar.advance(self.task)
+
+
+def plan_in_words(plan: Plan) -> str:
+    """What a run is about to do, and how long it will take, in a line."""
+    done = f", {plan.already_done} of them already done" if plan.already_done else ""
+    time = "" if plan.seconds is None else f"; about {duration(plan.seconds)}, by a trial on a few of them"
+    return (
+        f"{plan.method} with {plan.model} in {plan.precision}: {counted(plan.pictures, 'picture')}{done}; "
+        f"{counted(plan.cost.triples, 'map')} (picture x class x scale), "
+        f"about {plan.cost.passes:,.0f} network passes of a working picture{time}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that a person would use."""
+    for length, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}" if seconds >= 10 * length else f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def say_summary(console: Console, summary: Summary, folder: Path) -> None:

@@ -2,20 +2,26 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
+from PIL import Image
 
 import advcam
 from advcam.attribution.method import Cost, Method
 from advcam.attribution.registry import create_method
+from advcam.attribution.response import Record
 from advcam.classifiers.catalogue import load_classifier
 from advcam.classifiers.classifier import Classifier
 from advcam.datasets.pictures import read_picture
-from advcam.errors import ModelError, PictureError, counted, one_line
+from advcam.errors import AdvcamError, ModelError, PictureError, counted, one_line
 from advcam.pipeline.config import LocalizeSettings
+from advcam.pipeline.estimate import estimate
+from advcam.pipeline.facts import facts_of
+from advcam.pipeline.flow import WriteBehind, read_ahead
 from advcam.pipeline.outputs import Outputs
 from advcam.pipeline.targets import Work, find_work
 from advcam.report import ReportSummary
@@ -25,20 +31,35 @@ from advcam.store.maps import MapStore, StoredMaps
 from advcam.store.run import RunDirectory, output_names
 from advcam.types import Attribution, FloatArray, Sample
 
-#: Seconds of work that a kill can cost at most, besides the picture at hand.
+#: Seconds of work that a kill can cost at most, besides the pictures at hand.
 FLUSH_SECONDS = 60.0
-_BEFOREHAND = "set beforehand; no mask of these pictures was looked at"
+#: Pictures handed over together: on a CPU they gain nothing by it, on a GPU those of one size fill a batch.
+_GROUP_OF_A_CPU, _GROUP = 1, 64
+#: Pictures that the estimate works on, at the start of a run of so many and where nothing else is asked for.
+_TRIED, _WORTH_TRYING, _TRIED_IF_ASKED = 2, 12, 4
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is about to do: said before it starts."""
+    """What a run is about to do: said before it starts.
+
+    Args:
+        pictures: Of the run.
+        already_done: Of them, by an earlier session.
+        cost: Of the others.
+        method: Its title.
+        model: Name of the classifier.
+        precision: What the network computes in.
+        seconds: For the others, estimated from a few of them; None where there are too few to be worth it.
+    """
 
     pictures: int
     already_done: int
     cost: Cost
     method: str
     model: str
+    precision: str
+    seconds: float | None = None
 
 
 @dataclass
@@ -68,6 +89,22 @@ class Progress(Protocol):
         """A picture cannot be used."""
 
 
+def plan(settings: LocalizeSettings) -> Plan:
+    """What `localize` would do, and how long it would take; writes nothing.
+
+    Raises:
+        AdvcamError: As `localize`.
+    """
+    classifier = load_classifier(settings.model.model, **settings.model.model_dump(exclude={"model"}))
+    method = create_method(settings.method.method, classifier, **settings.method.chosen())
+    work = find_work(settings, classifier)
+    done: set[str] = set()
+    if (settings.out / "config.json").exists():
+        with RunDirectory.open(settings.out, settings.sections(classifier.fingerprint(), method.precision)) as run:
+            done = _already_done(MapStore(run.maps_folder), work)
+    return _plan(settings, work, method, done, _TRIED_IF_ASKED)
+
+
 def localize(settings: LocalizeSettings, progress: Progress, command: str = "") -> Summary:
     """Run, or continue, a localization.
 
@@ -92,7 +129,10 @@ def localize(settings: LocalizeSettings, progress: Progress, command: str = "") 
         with MapStore(run.maps_folder) as store:
             outputs = Outputs(run, settings.outputs, numbers, names)
             job = _Job(settings, classifier, method, work, store, outputs, progress)
-            summary = job.run(work.samples)
+            done = _already_done(store, work)
+            left = len(work.samples) - len(done)
+            progress.announce(_plan(settings, work, method, done, _TRIED if left >= _WORTH_TRYING else 0))
+            summary = job.run(work.samples, done)
             summary.skipped += work.unlabelled
             summary.warnings = [*work.warnings, *_not_unseen(settings, work.samples)]
             job.finish(work.samples, summary, command)
@@ -118,64 +158,91 @@ class _Job:
         self.finished: list[Sample] = []
         self.flushed = time.monotonic()
 
-    def run(self, samples: Sequence[Sample]) -> Summary:
+    def run(self, samples: Sequence[Sample], done: set[str]) -> Summary:
         """Work through the pictures; an interrupt ends the work, not the run."""
         started = time.monotonic()
-        done = self._already_done(samples)
         in_report = {sample.id for sample in _evenly(samples, self.settings.outputs.report_pictures)}
         summary = Summary(str(self.settings.out), len(samples), already_done=len(done))
-        self.progress.announce(self._plan(samples, done))
         try:
-            for sample in samples:
-                try:
-                    if sample.id in done:
-                        self._restore(sample)
-                    else:
-                        self._compute(sample, sample.id in in_report)
-                        summary.computed += 1
-                    self.finished.append(sample)
-                    self.progress.picture_done(sample.id)
-                except (PictureError, ModelError) as error:
-                    summary.skipped.append((sample.id, one_line(error)))
-                    self.progress.picture_skipped(sample.id, one_line(error))
+            self._restore_all([sample for sample in samples if sample.id in done], summary)
+            with WriteBehind() as self.writer:
+                for group in self._groups(samples, done):
+                    self._compute(group, in_report, summary)
         except KeyboardInterrupt:
             summary.interrupted = True
             self._keep_stored(samples)
         summary.seconds = round(time.monotonic() - started, 1)
         return summary
 
+    def _groups(self, samples: Sequence[Sample], done: set[str]) -> Iterator[list["_Read"]]:
+        """What is to be computed, read ahead, in groups as the device likes them."""
+        size = _GROUP_OF_A_CPU if self.classifier.device.type == "cpu" else _GROUP
+        group: list[_Read] = []
+        todo = (sample for sample in samples if sample.id not in done)
+        for sample, future in read_ahead(todo, lambda one: read_picture(one.path), 2 * size):
+            group.append(_Read(sample, future))
+            if len(group) == size:
+                yield group
+                group = []
+        if group:
+            yield group
+
+    def _restore_all(self, samples: Sequence[Sample], summary: Summary) -> None:
+        for sample in samples:
+            try:
+                self._restore(sample)
+                self._finished(sample)
+            except (PictureError, ModelError) as error:
+                self._skip(sample, error, summary)
+
+    def _skip(self, sample: Sample, error: AdvcamError, summary: Summary) -> None:
+        summary.skipped.append((sample.id, one_line(error)))
+        self.progress.picture_skipped(sample.id, one_line(error))
+
     def _keep_stored(self, samples: Sequence[Sample]) -> None:
         """After an interrupt, finished is what the store holds: the picture at hand, and those not yet come to, too."""
-        done = self._already_done(samples)
+        done = _already_done(self.store, self.work)
         self.finished = [sample for sample in samples if sample.id in done]
         for sample in self.finished:
             self._restore(sample)
 
     def finish(self, samples: Sequence[Sample], summary: Summary, command: str) -> None:
         """Boxes, report and summary of what is finished."""
+        finished = {sample.id for sample in self.finished}
+        self.finished = [sample for sample in samples if sample.id in finished]
         self.store.flush()
         self.outputs.write_boxes(self.store, self.finished)
         shown = _evenly(self.finished, self.settings.outputs.report_pictures)
         self.outputs.write_report(self.store, shown, self._report_summary(summary, command))
         write_text(self.outputs.run.summary_file, json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n")
 
-    def _already_done(self, samples: Sequence[Sample]) -> set[str]:
-        index = self.store.index()
-        done = set()
-        for sample in samples:
-            key, wanted = index.get(sample.id), self.work.targets[sample.id]
-            if key and key.file_bytes == _file_bytes(sample) and (wanted is None or tuple(wanted) == key.class_ids):
-                done.add(sample.id)
-        return done
+    def _compute(self, group: Sequence["_Read"], in_report: set[str], summary: Summary) -> None:
+        """Explain the pictures of a group together; where one of them fails, each alone."""
+        for record, part in _by(group, lambda one: one.sample.id in in_report):
+            try:
+                results = self._explain(part, "maps" if record else "none")
+            except (PictureError, ModelError) as error:
+                if len(part) > 1:
+                    for one in part:
+                        self._compute([one], in_report, summary)
+                    continue
+                self._skip(part[0].sample, error, summary)
+                continue
+            for one, attribution in zip(part, results, strict=True):
+                self.writer.submit(self._write, one.sample, one.picture.result(), attribution)
+                summary.computed += 1
+                self._finished(one.sample)
 
-    def _plan(self, samples: Sequence[Sample], done: set[str]) -> Plan:
-        counts = [self.work.count(sample) for sample in samples if sample.id not in done]
-        return Plan(len(samples), len(done), self.method.cost(counts), self.method.title, self.classifier.name)
+    def _explain(self, part: Sequence["_Read"], record: Record) -> list[Attribution]:
+        pictures = [one.picture.result() for one in part]
+        classes = [self.work.classes(one.sample, picture) for one, picture in zip(part, pictures, strict=True)]
+        return self.method(pictures, classes, record=record)
 
-    def _compute(self, sample: Sample, in_report: bool) -> None:
-        picture = read_picture(sample.path)
-        classes = self.work.classes(sample, picture)
-        (attribution,) = self.method([picture], [classes], record="maps" if in_report else "none")
+    def _finished(self, sample: Sample) -> None:
+        self.finished.append(sample)
+        self.progress.picture_done(sample.id)
+
+    def _write(self, sample: Sample, picture: Image.Image, attribution: Attribution) -> None:
         # As the store will give it back, so that a resumed run is equal to an uninterrupted one.
         attribution = replace(attribution, maps=attribution.maps.astype(np.float16).astype(np.float32))
         self.store.append(StoredMaps(sample.id, _file_bytes(sample), attribution, _step_scores(attribution)))
@@ -189,28 +256,14 @@ class _Job:
             self.outputs.write_picture(sample, read_picture(sample.path), self.store.get(sample.id).attribution)
 
     def _report_summary(self, summary: Summary, command: str) -> ReportSummary:
-        threshold = self.settings.outputs.threshold
-        climb = getattr(self.method, "settings", None)
-        of_dataset = self.settings.data is not None and self.settings.labels != "predicted"
-        described = self.classifier.describe()
+        computed = counted(summary.computed, "picture")
         facts = [
-            ("Classifier", f"{described.pop('network')} ({', '.join(f'{k}: {v}' for k, v in described.items())})"),
-            ("Method", self.method.title + (f" ({self.settings.method.variant or 'paper'})" if climb else "")),
-            ("Scales", _scales_in_words(self.method)),
-            ("Threshold", f"{threshold:g}, {self.settings.supervision or _BEFOREHAND}"),
-            ("Labels", f"of the split {self.settings.split}" if of_dataset else self.settings.labels),
+            *facts_of(self.settings, self.classifier, self.method),
             ("Pictures", f"{len(self.finished)} finished, {len(summary.skipped)} skipped"),
-            ("Time", f"{summary.seconds:g} s for {counted(summary.computed, 'picture')} computed in the last session"),
+            ("Time", f"{summary.seconds:g} s for {computed} computed in the last session"),
             ("advcam", advcam.__version__),
+            *([("Command", command)] if command else []),
         ]
-        if climb:
-            words = (
-                f"{climb.iterations} steps of {climb.step_size:g} ({climb.step_norm}), penalty {climb.penalty:g} above "
-                f"{climb.mask_threshold:g}, other classes: {climb.other_classes}"
-            )
-            facts.insert(2, ("Climb", words))
-        if command:
-            facts.append(("Command", command))
         notes = ["The run was interrupted; the same command goes on where it stopped."] if summary.interrupted else []
         return ReportSummary(
             "Where the classifier looks",
@@ -218,9 +271,42 @@ class _Job:
             facts,
             len(self.finished),
             summary.skipped,
-            threshold,
+            self.settings.outputs.threshold,
             [*summary.warnings, *notes],
         )
+
+
+def _already_done(store: MapStore, work: Work) -> set[str]:
+    """Pictures whose stored maps are those of the file as it is, for the classes that are asked for."""
+    index = store.index()
+    done = set()
+    for sample in work.samples:
+        key, wanted = index.get(sample.id), work.targets[sample.id]
+        if key and key.file_bytes == _file_bytes(sample) and (wanted is None or tuple(wanted) == key.class_ids):
+            done.add(sample.id)
+    return done
+
+
+def _plan(settings: LocalizeSettings, work: Work, method: Method, done: set[str], tried: int) -> Plan:
+    left = [sample for sample in work.samples if sample.id not in done]
+    cost = method.cost([work.count(sample) for sample in left])
+    seconds = estimate(work, left, method, settings.outputs, tried) if tried and left else None
+    model = work.classifier.name
+    return Plan(len(work.samples), len(done), cost, method.title, model, method.precision, seconds)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A picture that is being read."""
+
+    sample: Sample
+    picture: Future[Image.Image]
+
+
+def _by(group: Sequence[_Read], question: Callable[[_Read], bool]) -> list[tuple[bool, list[_Read]]]:
+    """The group in two parts by the answer, without empty ones."""
+    parts = [(answer, [one for one in group if question(one) is answer]) for answer in (True, False)]
+    return [part for part in parts if part[1]]
 
 
 def _not_unseen(settings: LocalizeSettings, samples: Sequence[Sample]) -> list[str]:
@@ -230,11 +316,6 @@ def _not_unseen(settings: LocalizeSettings, samples: Sequence[Sample]) -> list[s
         return []
     whose = counted(count, "picture")
     return [f"the masks of {whose} of this run chose the settings of the recipe: no score on them counts as unseen"]
-
-
-def _scales_in_words(method: Method) -> str:
-    words = ", ".join(f"{scale:g}" for scale in method.scales) + (" with flips" if method.flip else "")
-    return words if len(method.scales) == 1 else f"{words} ({method.fusion})"
 
 
 def _step_scores(attribution: Attribution) -> FloatArray | None:

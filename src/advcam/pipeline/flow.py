@@ -1,0 +1,87 @@
+"""Reading ahead and writing behind: what the device need not wait for happens in other threads, in order.
+
+Memory stays flat: so many pictures are read ahead, so many results wait to be written, whatever the length of the run.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_READERS = 4
+_WAITING = 128  # results that may wait to be written
+
+
+def read_ahead(
+    items: Iterable[Item], read: Callable[[Item], Result], count: int
+) -> Iterator[tuple[Item, Future[Result]]]:
+    """Items in their order, each with what `read` makes of it; `count` of them are being read meanwhile.
+
+    The future holds the error where reading fails, so that the caller decides what it means for the one item.
+    """
+    coming, reading = iter(items), deque[tuple[Item, Future[Result]]]()
+    with ThreadPoolExecutor(min(_READERS, count)) as pool:
+        try:
+            for item in islice(coming, count):
+                reading.append((item, pool.submit(read, item)))
+            while reading:
+                item, future = reading.popleft()
+                reading.extend((after, pool.submit(read, after)) for after in islice(coming, 1))
+                yield item, future
+        finally:  # also where the caller stops listening
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class WriteBehind:
+    """One thread that does what it is given, in order; as a context manager it has done everything at the end.
+
+    The first error ends the work: nothing that was given later is done, and the error is raised to the giver.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._waiting: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.finish()
+        finally:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def submit(self, function: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401, the function's own
+        """Do this after everything that was given before; waits while too much is waiting.
+
+        Raises:
+            BaseException: What was given before failed.
+        """
+        while self._waiting and (len(self._waiting) > _WAITING or self._waiting[0].done()):
+            self._done(self._waiting.popleft())
+        self._waiting.append(self._pool.submit(function, *arguments))
+
+    def finish(self) -> None:
+        """Wait until everything is done.
+
+        Raises:
+            BaseException: What was given before failed.
+        """
+        while self._waiting:
+            self._done(self._waiting.popleft())
+
+    def _done(self, future: Future[None]) -> None:
+        try:
+            future.result()
+        except BaseException:
+            for later in self._waiting:
+                later.cancel()
+            self._waiting.clear()
+            raise
