@@ -33,8 +33,10 @@ def read_ahead(
                 item, future = reading.popleft()
                 reading.extend((after, pool.submit(read, after)) for after in islice(coming, 1))
                 yield item, future
-        finally:  # also where the caller stops listening
-            pool.shutdown(wait=True, cancel_futures=True)
+        except BaseException:  # the caller stopped listening; what it has heard of is still read to the end
+            for _, unheard in reading:
+                unheard.cancel()
+            raise
 
 
 class WriteBehind:
