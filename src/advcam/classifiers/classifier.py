@@ -70,7 +70,8 @@ class Classifier:
         self.size_multiple = size_multiple
         self.multi_label = multi_label
         self.name = name or type(module).__name__
-        self._prepared: tuple[object, PreparedNetwork] | None = None
+        self._prepared: dict[object, PreparedNetwork] = {}
+        self._prepared_from: object = None
 
     @classmethod
     def from_module(
@@ -183,7 +184,7 @@ class Classifier:
         return str(resolve(choice, _like(self.module), exact)).removeprefix("torch.")
 
     def prepared(self, precision: str = "auto", *, exact: bool = False, compiled: bool = False) -> PreparedNetwork:
-        """The network ready to be run many times: a copy, kept until the weights, their device or the wishes change.
+        """The network ready to be run many times: a copy for each set of wishes, kept until weights or device change.
 
         Args:
             precision: See `precision`.
@@ -194,13 +195,15 @@ class Classifier:
             SettingError: An unknown precision.
         """
         dtype = resolve(precision, _like(self.module), exact)
-        key = (dtype, exact, compiled, self.responder, *(_state(t) for t in _tensors(self.module)))
-        if self._prepared is None or self._prepared[0] != key:
-            self._prepared = None  # before the next is made, so that two never take memory at once
+        state = (self.responder, *map(_state, _tensors(self.module)))
+        if self._prepared_from != state:
+            self._prepared, self._prepared_from = {}, state
+        key = (dtype, exact, compiled)
+        if key not in self._prepared:
             size = self.fixed_size or (max(1, _CHECK_SIDE // self.size_multiple) * self.size_multiple,) * 2
-            network = prepare(self.module, self.responder, dtype, size, exact=exact, compiled=compiled)
-            self._prepared = key, network
-        return self._prepared[1]
+            made = prepare(self.module, self.responder, dtype, size, exact=exact, compiled=compiled)
+            self._prepared[key] = made
+        return self._prepared[key]
 
     def frozen(self) -> AbstractContextManager[None]:
         """Evaluation mode and no parameter gradients while it lasts; the former state afterwards."""

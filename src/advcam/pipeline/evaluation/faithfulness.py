@@ -101,8 +101,8 @@ def _add(pair: Pair, predictions: Predictions, match: ClassMatch, found: dict[st
 
 def _measure(kind: Faithfulness, classifier: Classifier, pixels: Tensor, one: FloatArray, target: int) -> None:
     def probabilities(pictures: Tensor) -> Tensor:
-        with torch.no_grad(), classifier.frozen():
-            scores = classifier.respond(classifier.normalise(pictures)).scores
+        with torch.no_grad():
+            scores = classifier.prepared("float32").respond(classifier.normalise(pictures)).scores
         return scores.sigmoid() if classifier.multi_label else scores.softmax(dim=1)
 
     class_map = torch.from_numpy(one)
