@@ -21,6 +21,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -30,6 +31,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 import advcam
+from advcam.attribution.method import Method
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.pets import OxfordPets
 from advcam.datasets.voc import VOC2012
@@ -38,7 +40,10 @@ from advcam.evaluate.selection import choose_oracle, superpixel_agreement
 from advcam.evaluate.thresholds import SEED_THRESHOLDS
 
 Floats = NDArray[np.floating]
-METHODS = {"cam": advcam.CAM, "advcam": advcam.AdvCAM}
+METHODS: dict[str, Callable[..., Method]] = {
+    "cam": advcam.CAM,
+    "advcam": partial(advcam.AdvCAM, effort="paper", iterations=8, small_iterations=8),
+}
 FIXED = (0.4, 0.25)
 PET_GROUPS = {"cat": list(range(281, 286)), "dog": list(range(151, 269))}
 THRESHOLDS = np.array(SEED_THRESHOLDS)

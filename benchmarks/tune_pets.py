@@ -67,7 +67,7 @@ def run(seed: int, arguments: argparse.Namespace) -> dict[str, float]:
     others = [id_ for id_ in dataset.ids("all") if id_ not in set(tuned.labelled)]
     chosen = [others[k * len(others) // arguments.evaluate] for k in range(arguments.evaluate)]
     match = ClassMatch(classifier, dataset.class_names, GROUPS)
-    plain = sweep(dataset, match, advcam.AdvCAM(classifier, max_side=side), chosen)
+    plain = sweep(dataset, match, advcam.AdvCAM(classifier, effort="paper", small_iterations=8, max_side=side), chosen)
     better = sweep(dataset, match, create_method("advcam", classifier, **recipe.method.chosen()), chosen)
     found = {
         "fixed": plain.scores(DEFAULT_THRESHOLD).miou,

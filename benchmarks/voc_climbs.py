@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 import advcam
 from advcam.attribution.fusion import Fusion, fuse_scales, resize
-from advcam.classifiers.folding import fold_batch_norm
 from advcam.datasets.pictures import read_picture
 from advcam.datasets.voc import VOC2012
 from advcam.pipeline.class_match import ClassMatch, read_groups
@@ -106,11 +105,11 @@ _worker: dict[str, object] = {}
 def _start(job: Job) -> None:
     torch.set_num_threads(1)
     classifier = advcam.load_classifier()
-    fold_batch_norm(classifier.module)
-    classifier.module.to(memory_format=torch.channels_last)
     dataset = VOC2012(job.root)
     match = ClassMatch(classifier, dataset.class_names, read_groups(job.groups))
-    method = advcam.AdvCAM(classifier, batch_size=1, **job.settings)  # type: ignore[arg-type]
+    # As many steps at every scale, with flips unless told otherwise, in float32.
+    even = {"effort": "paper", "small_iterations": job.settings["iterations"], "precision": "float32"}
+    method = advcam.AdvCAM(classifier, batch_size=1, **(even | job.settings))  # type: ignore[arg-type]
     _worker.update(job=job, dataset=dataset, match=match, method=method)
 
 

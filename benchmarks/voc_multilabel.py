@@ -114,7 +114,9 @@ def main() -> None:
     for words, settings in SETTINGS.items():
         method = advcam.AdvCAM(
             classifier,
+            effort="paper",
             iterations=arguments.iterations,
+            small_iterations=arguments.iterations,
             scales=arguments.scales,
             **settings,  # type: ignore[arg-type]
         )

@@ -91,9 +91,10 @@ def main() -> None:
     dataset = open_dataset(arguments.root, arguments.layout)
     classifier = advcam.load_classifier()
     match = matcher(dataset, classifier, arguments.groups)
+    t, side = arguments.iterations or 8, arguments.max_side
     methods = {
-        "cam": advcam.CAM(classifier, max_side=arguments.max_side),
-        "advcam": advcam.AdvCAM(classifier, max_side=arguments.max_side, iterations=arguments.iterations),
+        "cam": advcam.CAM(classifier, max_side=side),
+        "advcam": advcam.AdvCAM(classifier, effort="paper", iterations=t, small_iterations=t, max_side=side),
     }
     accuracies = {name: MaxBoxAcc() for name in (*methods, "centre", "random", "whole picture")}
     right = []

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from advcam.attribution.batching import BatchSize, buckets, is_out_of_memory
 from advcam.attribution.fusion import FusedMap, Fusion, Triple
-from advcam.attribution.precision import Precision
+from advcam.attribution.precision import Precision, as_said
 from advcam.attribution.response import Network, Record, ScaleMaps
 from advcam.attribution.views import MIN_SIDE, RESIZERS, Ahead, Picture, as_image, input_size, working_size
 from advcam.errors import LabelError, ModelError, OutOfMemoryError, SettingError
@@ -175,7 +175,12 @@ class Method(ABC):
         class_ids = self._class_ids(images, targets)
         fused = [[self._fused_map(image, c) for c in ids] for image, ids in zip(images, class_ids, strict=True)]
         # A caller may sit in no_grad or inference_mode; a climb needs gradients all the same.
-        with torch.inference_mode(False), torch.enable_grad(), self.classifier.frozen():
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            self.classifier.frozen(),
+            as_said(self.precision),
+        ):
             network = self.classifier.prepared(self.precision, exact=self.exact, compiled=self.compiled)
             with ThreadPoolExecutor(RESIZERS) as pool:
                 for scale in self.scales:

@@ -4,6 +4,8 @@ Half precision is for the network only. Maps, scores, steps and the picture that
 chosen here (method.md 7): the network's input is rounded at each pass, what is added up is not.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -36,6 +38,18 @@ def resolve(precision: str, weights: torch.Tensor, exact: bool = False) -> torch
         return getattr(torch, precision)  # type: ignore[no-any-return]
     faster = not exact and weights.dtype == torch.float32 and has_bfloat16(weights.device)
     return torch.bfloat16 if faster else weights.dtype
+
+
+@contextmanager
+def as_said(precision: str) -> Iterator[None]:
+    """While it lasts, float32 on a GPU is float32, and not the ten bits of TF32 that convolutions take by default."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    if precision in ("float32", "float64"):
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def has_bfloat16(device: torch.device) -> bool:
