@@ -8,7 +8,7 @@ scale 1 for each (picture, class). Quality: seeds' mIoU in percent at the oracle
 at the default threshold, and at one chosen on 20 of the pictures and scored on the others (mean over 20 draws).
 
 Writes effort.json, effort.md and effort.png; the last line printed is JSON. Options other than steps are measured on
-every third VOC picture. Records of an earlier run with the same settings are used again.
+fewer pictures of each. Records of an earlier run with the same settings are used again.
 """
 
 import argparse
@@ -26,7 +26,8 @@ from advcam.evaluate.segmentation import SeedSweep
 from advcam.types import DEFAULT_THRESHOLD
 
 SCALES = (0.5, 1.0, 2.0)
-LABELLED, DRAWS, VOC_OF_AN_OPTION = 20, 20, 60
+LABELLED, DRAWS = 20, 20
+FEW = {"voc": 40, "pets": 20}  # pictures on which an option is measured
 EVEN: dict[str, object] = {"iterations": 8, "small_iterations": 8, "flip": False}
 #: Options by name: settings, T, and what they are to be held against.
 OPTIONS: dict[str, tuple[dict[str, object], int]] = {
@@ -105,7 +106,7 @@ def measure(arguments: argparse.Namespace) -> Row:
             row = score(source, folder / f"{source.name}-even", ids, lambda _, steps=steps: steps, climbed)  # type: ignore[misc]
             cost = passes(steps if climbed else even(0))
             found["schedules"].append({"data": source.name, "name": name, "passes": cost, **row})
-        few = source.ids(min(len(ids), VOC_OF_AN_OPTION))
+        few = source.ids(min(len(ids), FEW[source.name]))
         for name, (settings, t) in OPTIONS.items():
             place = folder / f"{source.name}-{name.replace(' ', '-')}"
             record(source, place, settings, few, arguments.workers)
