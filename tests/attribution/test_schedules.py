@@ -118,7 +118,7 @@ def test_each_scale_adds_the_maps_of_its_steps() -> None:
     np.testing.assert_allclose(ours.maps[0], total / total.max(), atol=1e-6)
 
 
-@pytest.mark.parametrize("scale", [1.0, 1.5])
+@pytest.mark.parametrize("scale", [0.5, 1.0, 1.5])
 @pytest.mark.parametrize("options", [{"effort": "paper"}, {"variant": "published"}, {"stop": 0.9, "momentum": 0.5}])
 def test_brief_is_one_step_at_one_scale(scale: float, options: dict[str, Any]) -> None:
     method = AdvCAM(Classifier.from_module(Sizes()), **options)

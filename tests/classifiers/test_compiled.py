@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch._dynamo.exc import TorchDynamoException
 from torch._dynamo.utils import counters
 
-from advcam import CAM, AdvCAM, Classifier
+from advcam import CAM, AdvCAM, Classifier, GradCAM, SettingError
 from advcam.attribution.response import DenseResponse, LayerResponse, Response
+from advcam.classifiers.layers import LayerResponder
 from advcam.classifiers.prepared import PreparedNetwork
 
 CLASSES = 3
@@ -132,9 +133,9 @@ def test_pictures_of_many_sizes(traced: None) -> None:
 
 @pytest.mark.parametrize("method", [CAM, partial(AdvCAM, iterations=3, flip=True)])
 def test_methods_give_the_same_maps(traced: None, method: Callable[..., CAM | AdvCAM]) -> None:
-    """Two pictures of one size, the first with two classes, and one of another size."""
+    """Two pictures of one size, one of them with two classes, and one of another size whose two share a pass."""
     module = Overwriting()
-    pictures, targets = [picture(), picture(70, 60), picture().rotate(90)], [[0, 2], [1], [1]]
+    pictures, targets = [picture(), picture(70, 60), picture().rotate(90)], [[0, 2], [1], [1, 2]]
     classifier = Classifier.from_module(module)
     ours = method(classifier, compiled=True, scales=(0.5, 1.0))(pictures, targets)
     assert was_compiled(classifier.prepared("float32", compiled=True), classifier)
@@ -223,3 +224,27 @@ def test_where_compiling_fails_the_network_runs_as_it_is(
     (expected,) = AdvCAM(Classifier.from_module(module), scales=(1.0,), iterations=2)([picture()], [[1]])
     for result in results:
         np.testing.assert_array_equal(result.maps, expected.maps)
+
+
+def test_methods_that_need_the_gradient_at_the_layer_are_refused() -> None:
+    with pytest.raises(SettingError, match="compiled serves CAM and AdvCAM; Grad-CAM needs the gradient"):
+        GradCAM(Classifier.from_module(Network()), compiled=True)
+
+
+def test_a_head_that_is_not_linear_runs_as_it_is() -> None:
+    classifier = Classifier.from_module(Network(), responder=LayerResponder("features"))
+    with pytest.warns(RuntimeWarning, match="cannot be compiled .its maps need the gradient at the feature layer"):
+        network = classifier.prepared("float32", compiled=True)
+    assert network.responder is classifier.responder
+
+
+def test_a_compiler_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_: object, **__: object) -> None:
+        raise RuntimeError("torch.compile is not supported on Python 3.99")
+
+    monkeypatch.setattr(torch, "compile", unsupported)
+    classifier = Classifier.from_module(Network())
+    with pytest.warns(RuntimeWarning, match="cannot be compiled .torch.compile is not supported"):
+        network = classifier.prepared("float32", compiled=True)
+    assert network.responder is classifier.responder
+    assert not network.module.get_submodule("features")._forward_hooks

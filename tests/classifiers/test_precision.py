@@ -147,6 +147,12 @@ class Float32Only(Network):
         return super().forward(inputs)
 
 
+class Asserting(Network):
+    def forward(self, inputs: Tensor) -> Tensor:
+        assert self.features[3].weight.dtype == torch.float32, "single precision only"
+        return super().forward(inputs)
+
+
 class Overflowing(Network):
     def forward(self, inputs: Tensor) -> Tensor:
         return self.head((1e6 * self.features(inputs)).mean(dim=(2, 3)))
@@ -157,6 +163,7 @@ class Overflowing(Network):
     [
         (Float32Only, "bfloat16", "no kernel for this format"),
         (Float32Only, "float16", "no kernel for this format"),
+        (Asserting, "bfloat16", "single precision only"),
         (Overflowing, "float16", "its scores overflow"),
     ],
 )

@@ -125,6 +125,11 @@ def test_a_normalisation_that_does_not_follow_its_convolution_stays(make: Callab
     same_answers(network, classifier)
 
 
+def test_a_convolution_that_is_the_feature_layer_keeps_its_normalisation() -> None:
+    classifier = Classifier.from_module(Network(), feature_layer="features.3")
+    same_answers(classifier.prepared("float32"), classifier)
+
+
 def test_exact_leaves_normalisations_in_place() -> None:
     classifier = Classifier.from_module(Network())
     network = classifier.prepared("float32", exact=True)
@@ -169,7 +174,16 @@ def trained(module: Network) -> None:
     module.eval()
 
 
-@pytest.mark.parametrize("change", [scaled, loaded, replaced, trained])
+def averaged(module: Network) -> None:
+    """As moving averages of weights write, past the count of changes."""
+    module.features[3].weight.data.mul_(1.5)
+
+
+def activated(module: Network) -> None:
+    module.features[5] = nn.GELU()
+
+
+@pytest.mark.parametrize("change", [scaled, loaded, replaced, trained, averaged, activated])
 def test_a_new_copy_after_the_weights_changed(change: Callable[[Network], None]) -> None:
     module = Network()
     classifier = Classifier.from_module(module)

@@ -122,7 +122,8 @@ class AdvCAM(Method):
 
     def brief(self, scale: float) -> "AdvCAM":
         """See `Method.brief`: one step, or two maps."""
-        return self.with_settings(replace(self.settings, iterations=1, last_map=True, stop=0.0), (scale,))
+        one = replace(self.settings, iterations=1, small_iterations=1, last_map=True, stop=0.0)
+        return self.with_settings(one, (scale,))
 
     def scale_maps(self, network: Network, batch: Batch, scale: float, record: Record) -> ScaleMaps:
         """See `Method.scale_maps`: the climb."""
@@ -151,7 +152,7 @@ def _schedule(variant: str, effort: str | None) -> Schedule | None:
             raise SettingError(f'variant="published" has steps and scales of its own; leave effort={effort!r} away')
         return None
     for name, schedule in SCHEDULES.items():
-        if name == (effort or "balanced"):
+        if name == ("balanced" if effort is None else effort):
             return schedule
     raise SettingError(f"effort is one of {', '.join(SCHEDULES)}; got {effort!r}")
 

@@ -8,12 +8,14 @@ without them the maps of several scales weigh alike.
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from advcam.attribution.method import Batch, Method
+from advcam.attribution.method import Batch, Classifier, Method
 from advcam.attribution.response import Network, Record, Response, ScaleMaps, join_views, mean_scores
+from advcam.errors import SettingError
 
 
 class CAM(Method):
@@ -38,7 +40,16 @@ class CAM(Method):
 
 
 class GradientMethod(Method):
-    """A method that weights the features by the gradient of the class score at the feature layer."""
+    """A method that weights the features by the gradient of the class score at the feature layer.
+
+    Raises:
+        SettingError: `compiled`: a compiled pass answers scores and features side by side, without a way between them.
+    """
+
+    def __init__(self, classifier: Classifier, **settings: Any) -> None:  # noqa: ANN401, those of every method
+        super().__init__(classifier, **settings)
+        if self.compiled:
+            raise SettingError(f"compiled serves CAM and AdvCAM; {self.title} needs the gradient at the feature layer")
 
     def scale_maps(self, network: Network, batch: Batch, scale: float, record: Record) -> ScaleMaps:
         """See `Method.scale_maps`: one forward pass, and one backward pass to the feature layer for each class."""

@@ -30,7 +30,8 @@ def working_size(size: tuple[int, int], max_side: int) -> tuple[int, int]:
 
 def input_size(working: tuple[int, int], scale: float, unit: int) -> tuple[int, int]:
     """(width, height) at a scale, each a multiple of `unit` and at least `MIN_SIDE`."""
-    width, height = (max(MIN_SIDE, unit, round(side * scale / unit) * unit) for side in working)
+    least = -(-MIN_SIDE // unit) * unit
+    width, height = (max(least, round(side * scale / unit) * unit) for side in working)
     return width, height
 
 

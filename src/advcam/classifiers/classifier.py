@@ -195,7 +195,7 @@ class Classifier:
             SettingError: An unknown precision.
         """
         dtype = resolve(precision, _like(self.module), exact)
-        state = (self.responder, *map(_state, _tensors(self.module)))
+        state = (self.responder, *map(id, self.module.modules()), *map(_state, _tensors(self.module)))
         if self._prepared_from != state:
             self._prepared, self._prepared_from = {}, state
         key = (dtype, exact, compiled)
@@ -285,8 +285,13 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
 
 
 def _state(tensor: Tensor) -> tuple[object, ...]:
-    """Changes with the values of a tensor: its place, and how often it was written to."""
-    return tensor.data_ptr(), tensor.device, tensor.dtype, None if tensor.is_inference() else tensor._version
+    """Changes with the values of a tensor: its place, how often it was written to, and its first value.
+
+    The value is there for what writes through `.data`, as moving averages of weights do, and is not counted.
+    """
+    first = tensor.detach()[(0,) * tensor.ndim].item() if tensor.numel() else None
+    written = None if tensor.is_inference() else tensor._version
+    return tensor.data_ptr(), tensor.device, tensor.dtype, written, first
 
 
 def _like(module: nn.Module) -> Tensor:

@@ -11,6 +11,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch._functorch import config as _functorch
 
 from advcam.attribution.response import Response
 from advcam.classifiers.layers import LayerResponder, score_tensor
@@ -51,12 +52,29 @@ def compiled_responder(module: nn.Module, responder: Responder, sample: Tensor) 
         responder: How it answers without compiling.
         sample: A picture (1, 3, H, W) in the network's format.
     """
+    if isinstance(responder, LayerResponder) and responder.head is None:
+        _say("its maps need the gradient at the feature layer")
+        return responder
     target = Tapped(module, responder.layer) if isinstance(responder, LayerResponder) else module
-    mode = "reduce-overhead" if sample.device.type == "cuda" else None
-    network = cast("nn.Module", torch.compile(target, mode=mode))
+    try:
+        answer = _compiled(target, module, responder, cuda_graphs=sample.device.type == "cuda")
+        _try(answer, module, sample)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        _say(str(error).strip().split("\n", 1)[0])
+        if isinstance(target, Tapped):
+            target.handle.remove()
+        return responder
+    return answer
+
+
+def _compiled(target: nn.Module, module: nn.Module, responder: Responder, cuda_graphs: bool) -> Responder:
+    # A picture with several classes is gone back through several times, so no buffer of a forward pass may be given away.
+    # The backward pass is compiled when it is first needed, so this holds for the process and not for a moment.
+    _functorch.donated_buffer = False
+    network = cast("nn.Module", torch.compile(target, mode="reduce-overhead" if cuda_graphs else None))
 
     def answer(_module: nn.Module, inputs: Tensor) -> Response:
-        if mode is not None:
+        if cuda_graphs:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         if torch.is_grad_enabled() and not inputs.requires_grad:
             inputs = inputs.detach().requires_grad_()  # so that there is a graph behind the layer
@@ -65,18 +83,17 @@ def compiled_responder(module: nn.Module, responder: Responder, sample: Tensor) 
         output, layer = network(inputs)
         return responder.response(module, inputs, score_tensor(output), layer)
 
-    try:
-        _try(answer, module, sample)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        warnings.warn(f"the network cannot be compiled ({reason}); it runs as it is", RuntimeWarning, stacklevel=4)
-        if isinstance(target, Tapped):
-            target.handle.remove()
-        return responder
     return answer
 
 
 def _try(answer: Responder, module: nn.Module, sample: Tensor) -> None:
+    """Forward, and back twice."""
     with torch.inference_mode(False), torch.enable_grad():
         picture = sample.contiguous(memory_format=torch.channels_last).detach().requires_grad_()
-        torch.autograd.grad(answer(module, picture).scores.sum(), picture)
+        scores = answer(module, picture).scores
+        torch.autograd.grad(scores.sum(), picture, retain_graph=True)
+        torch.autograd.grad(scores.sum(), picture)
+
+
+def _say(reason: str) -> None:
+    warnings.warn(f"the network cannot be compiled ({reason}); it runs as it is", RuntimeWarning, stacklevel=5)

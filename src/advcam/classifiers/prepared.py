@@ -84,10 +84,11 @@ def _folded(base: nn.Module, module: nn.Module, responder: Responder, sample: Te
     if not fold_batch_norm(base):
         return base
     plain = _copied(module)
-    before, after = _scores(plain, responder, sample), _scores(base, responder, sample)
-    if before.shape == after.shape and (before - after).abs().max() <= _FOLD_TOLERANCE * before.abs().max():
+    pairs = zip(_answers(plain, responder, sample), _answers(base, responder, sample), strict=True)
+    if all((a - b).abs().max() <= _FOLD_TOLERANCE * a.abs().max() for a, b in pairs):
         return base
-    # Batch normalisations that stand behind a convolution but do not follow it in the forward pass.
+    # Normalisations that stand behind a convolution but do not follow it in the forward pass, or whose convolution is
+    # the feature layer.
     return plain
 
 
@@ -103,9 +104,10 @@ def _converted(network: nn.Module, responder: Responder, dtype: torch.dtype, sam
             if torch.isfinite(_scores(half, responder, sample.to(inputs))).all():
                 return PreparedNetwork(half, responder, inputs)
             problem = "its scores overflow"
-        except (RuntimeError, TypeError) as error:
+        except (RuntimeError, TypeError, ValueError, AssertionError) as error:
             problem = _first_line(error)
-    _say(f"the network does not run in {str(dtype).removeprefix('torch.')} ({problem}); it runs in float32")
+    asked, instead = (str(one).removeprefix("torch.") for one in (dtype, own))
+    _say(f"the network does not run in {asked} ({problem}); it runs in {instead}")
     return PreparedNetwork(network, responder, own)
 
 
@@ -128,6 +130,15 @@ def _with_exact_head(half: nn.Module, responder: Responder) -> nn.Module:
         head = half.get_submodule(responder.head).float()
         head.register_forward_pre_hook(lambda _module, inputs: inputs[0].float())
     return half
+
+
+def _answers(module: nn.Module, responder: Responder, sample: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores and the map of the first class."""
+    with torch.enable_grad():
+        response = responder(module, sample.contiguous(memory_format=torch.channels_last))
+        return response.scores.detach(), response.class_map(
+            torch.zeros(1, dtype=torch.long, device=sample.device)
+        ).detach()
 
 
 @torch.no_grad()
