@@ -68,8 +68,8 @@ def compiled_responder(module: nn.Module, responder: Responder, sample: Tensor) 
 
 
 def _compiled(target: nn.Module, module: nn.Module, responder: Responder, cuda_graphs: bool) -> Responder:
-    # A picture with several classes is gone back through several times, so no buffer of a forward pass may be given away.
-    # The backward pass is compiled when it is first needed, so this holds for the process and not for a moment.
+    # A picture with several classes is gone back through several times, so no buffer of a pass may be given away. The
+    # backward pass is compiled when it is first needed, so this holds for the process and not for a moment.
     _functorch.donated_buffer = False
     network = cast("nn.Module", torch.compile(target, mode="reduce-overhead" if cuda_graphs else None))
 
