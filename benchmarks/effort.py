@@ -8,7 +8,7 @@ scale 1 for each (picture, class). Quality: seeds' mIoU in percent at the oracle
 at the default threshold, and at one chosen on 20 of the pictures and scored on the others (mean over 20 draws).
 
 Writes effort.json, effort.md and effort.png; the last line printed is JSON. Options other than steps are measured on
-fewer pictures of each. Records of an earlier run with the same settings are used again.
+fewer pictures of each, float32 on all. Records of an earlier run with the same settings are used again.
 """
 
 import argparse
@@ -85,6 +85,16 @@ def score(source: Source, folder: Path, ids: list[str], steps: Callable[[Any], S
     }
 
 
+def correlation(source: Source, folders: tuple[Path, Path], ids: list[str], steps: Steps) -> float:
+    """Of the maps under an option with those without it, mean over pictures and classes."""
+    found = []
+    for id_ in ids:
+        size = source.truth(id_)[0].shape
+        pair = [load(folder / f"{id_}.npz").fused(steps, (size[0], size[1])) for folder in folders]
+        found += [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(*pair, strict=True)]
+    return float(np.mean(found))
+
+
 def validated(sweep: SeedSweep) -> float:
     """Threshold chosen on 20 labelled pictures, mIoU on all others, mean over draws."""
     found = []
@@ -106,14 +116,15 @@ def measure(arguments: argparse.Namespace) -> Row:
             row = score(source, folder / f"{source.name}-even", ids, lambda _, steps=steps: steps, climbed)  # type: ignore[misc]
             cost = passes(steps if climbed else even(0))
             found["schedules"].append({"data": source.name, "name": name, "passes": cost, **row})
-        few = source.ids(min(len(ids), FEW[source.name]))
         for name, (settings, t) in OPTIONS.items():
+            few = ids if name == "float32" else source.ids(min(len(ids), FEW[source.name]))
             place = folder / f"{source.name}-{name.replace(' ', '-')}"
             record(source, place, settings, few, arguments.workers)
             row = score(source, place, few, lambda _, t=t: quarter(t))  # type: ignore[misc]
             plain = score(source, folder / f"{source.name}-even", few, lambda _, t=t: quarter(t))  # type: ignore[misc]
             cost = passes(row["steps"], 2 if settings.get("flip") else 1)
             row |= {"without": plain["oracle"], "passes": cost, "passes_without": passes(quarter(t))}
+            row["correlation"] = correlation(source, (place, folder / f"{source.name}-even"), few, quarter(t))
             found["options"].append({"data": source.name, "name": f"{name}, T = {t}", "pictures": len(few), **row})
     return found
 

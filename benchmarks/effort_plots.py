@@ -24,10 +24,18 @@ def table(found: dict[str, Any]) -> str:
             oracle = f"{row['oracle']:.1f} ({row['threshold']:.2f})"
             cells += [oracle, f"{row['default']:.1f}", f"{row['validated']:.1f}"]
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", "| option | data | pictures | passes | without | oracle mIoU | without |", "|---|" + "---|" * 6]
+    lines += [
+        "",
+        "| option | data | pictures | passes | without | oracle mIoU | without | correlation |",
+        "|---|" + "---|" * 7,
+    ]
     for row in found["options"]:
         cells = [row["name"], row["data"], str(row["pictures"]), f"{row['passes']:.4g}", f"{row['passes_without']:.4g}"]
-        lines.append("| " + " | ".join([*cells, f"{row['oracle']:.1f}", f"{row['without']:.1f}"]) + " |")
+        lines.append(
+            "| "
+            + " | ".join([*cells, f"{row['oracle']:.1f}", f"{row['without']:.1f}", f"{row['correlation']:.4f}"])
+            + " |"
+        )
     return "\n".join(lines) + "\n"
 
 
