@@ -46,6 +46,7 @@ def write_plot(path: Path, found: dict[str, Any]) -> None:
         _panel(axis, [row for row in found["schedules"] if row["data"] == data], found["efforts"])
         axis.set(title=title, xlabel="passes of one view at scale 1 (picture, class)", ylabel="mIoU of seeds, %")
         axis.set_xscale("log")
+        axis.margins(y=0.08)
         axis.set_xticks([5, 10, 20, 50, 100], ["5", "10", "20", "50", "100"])
         axis.minorticks_off()
     axes[0].legend(fontsize=8, loc="lower right")
@@ -70,4 +71,4 @@ def _panel(axis: Axes, rows: list[dict[str, Any]], efforts: dict[str, int]) -> N
     for name, t in efforts.items():
         (row,) = (row for row in rows if row["name"] == f"quarter, T = {t}")
         note = name + (" (without flips)" if name == "paper" else "")
-        axis.annotate(note, (row["passes"], row["oracle"]), xytext=(0, 8), textcoords="offset points", ha="center")
+        axis.annotate(note, (row["passes"], row["oracle"]), xytext=(-4, 6), textcoords="offset points", ha="right")

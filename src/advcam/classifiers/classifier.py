@@ -201,7 +201,8 @@ class Classifier:
         key = (dtype, exact, compiled)
         if key not in self._prepared:
             size = self.fixed_size or (max(1, _CHECK_SIDE // self.size_multiple) * self.size_multiple,) * 2
-            made = prepare(self.module, self.responder, dtype, size, exact=exact, compiled=compiled)
+            with torch.inference_mode(False):  # a copy made in that mode could not be climbed on later
+                made = prepare(self.module, self.responder, dtype, size, exact=exact, compiled=compiled)
             self._prepared[key] = made
         return self._prepared[key]
 

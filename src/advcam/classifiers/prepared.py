@@ -136,9 +136,8 @@ def _answers(module: nn.Module, responder: Responder, sample: Tensor) -> tuple[T
     """Scores and the map of the first class."""
     with torch.enable_grad():
         response = responder(module, sample.contiguous(memory_format=torch.channels_last))
-        return response.scores.detach(), response.class_map(
-            torch.zeros(1, dtype=torch.long, device=sample.device)
-        ).detach()
+        first = torch.zeros(1, dtype=torch.long, device=sample.device)
+        return response.scores.detach(), response.class_map(first).detach()
 
 
 @torch.no_grad()
