@@ -8,12 +8,21 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-_SECTIONS = ("equal T and scales", "balanced", "utilisation", "throughput", "many pictures", "plain", "projection")
+_SECTIONS = (
+    "memory",
+    "equal T and scales",
+    "balanced",
+    "utilisation",
+    "throughput",
+    "many pictures",
+    "plain",
+    "projection",
+)
 
 
 def table(found: dict[str, Any]) -> str:
     """Every section as a table under its name."""
-    parts = [f"{found['device']}; torch {found['torch']}; {found['network']}", _rows("memory", [found["memory"]])]
+    parts = [f"{found['device']}; torch {found['torch']}; {found['network']}"]
     return "\n\n".join(parts + [_rows(name, found[name]) for name in _SECTIONS if name in found]) + "\n"
 
 
@@ -40,7 +49,7 @@ def write_plot(path: Path, found: dict[str, Any]) -> None:
         values = [row[name][0] * row[name][1] / 1e3 if name == "size" else row[name] for row in rows]
         axis.plot(values, [row["pictures_per_s"] for row in rows], "o-")
         axis.set(xlabel={"size": "thousand pixels", "batch": "batch size"}.get(name, name), ylabel="pictures / s")
-        axis.set(xscale="log", yscale="log", ylim=(None, 2 * max(row["pictures_per_s"] for row in rows)))
+        axis.set(xscale="log", ylim=(0, 1.1 * max(row["pictures_per_s"] for row in rows)))
         axis.set_xticks(values, [f"{value:.0f}" for value in values])
         axis.minorticks_off()
     axis = axes[1, 1]
@@ -51,8 +60,12 @@ def write_plot(path: Path, found: dict[str, Any]) -> None:
     axis.legend()
     axis = axes[1, 2]
     plain = sorted(found["plain"], key=lambda row: row["ms_per_picture"])
-    axis.barh([row["what"] for row in plain], [row["ms_per_picture"] for row in plain])
+    axis.barh(
+        [row["what"].replace(" of ", "\nof ").replace(", ", ",\n") for row in plain],
+        [row["ms_per_picture"] for row in plain],
+    )
     axis.set(xlabel="ms a picture, plain maps")
+    axis.tick_params(axis="y", labelsize=7)
     figure.suptitle(f"{found['network']} on {found['device']}")
     figure.savefig(path, dpi=110)
     plt.close(figure)

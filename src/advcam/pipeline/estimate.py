@@ -1,8 +1,8 @@
 """How long a run will take: a few of its pictures are worked on, each scale with one step, and the rest is counted.
 
 A climb takes time in proportion to steps, classes and picture area. So one step at each scale on pictures of the run
-gives seconds for each (class x area), and the headers of a sample of the pictures say how much of it there is. What
-does not depend on steps (reading, predicting classes, masks, overlays) is timed as it is.
+gives seconds for each (class x area), and the headers of a sample of the pictures say how much of it there is. Classes
+are predicted in turn with it; reading and writing happen beside it, so they count only where they take longer.
 """
 
 import io
@@ -41,7 +41,7 @@ def estimate(
         return None
     started = time.perf_counter()
     classes = [work.classes(sample, picture) for sample, picture, _ in tried]
-    reading = fmean(seconds for _, _, seconds in tried) + (time.perf_counter() - started) / len(tried)
+    predicting = (time.perf_counter() - started) / len(tried)
     pictures = [picture for _, picture, _ in tried]
     tried_load = sum(_load(method, picture.size, len(ids)) for picture, ids in zip(pictures, classes, strict=True))
     if not tried_load:
@@ -51,8 +51,8 @@ def estimate(
     except AdvcamError:  # a picture or a network that the run itself will report
         return None
     load = fmean(_load(method, _size(sample), work.count(sample)) for sample in _spread(samples, _HEADERS))
-    writing = _writing(method, pictures[0], classes[0], outputs)
-    return len(samples) * (climbing / tried_load * load + reading + writing)
+    beside = fmean(seconds for _, _, seconds in tried) + _writing(method, pictures[0], classes[0], outputs)
+    return len(samples) * max(climbing / tried_load * load + predicting, beside)
 
 
 def _seconds_at(method: Method, scale: float, pictures: Sequence[Image.Image], classes: list[list[int]]) -> float:
