@@ -171,7 +171,7 @@ def memory(classifier: advcam.Classifier, size: tuple[int, int]) -> Row:
 
 
 def many_pictures(classifier: advcam.Classifier) -> list[Row]:
-    """Time and memory against the number of pictures, in calls of 8 of as many sizes; before anything larger has run."""
+    """Time and memory against the number of pictures, in calls of 8 of 8 sizes, before anything larger has run."""
     rows, climb = [], engine(classifier, (1.0,), 1)
 
     def run(calls: int) -> None:
