@@ -32,7 +32,6 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import advcam
-from advcam.cli.memory import keep_freed_memory
 
 TRAIN_AUG, CLASSES_EACH = 10_582, 1.5
 PAPER_SCALES, PAPER_T = (0.5, 1.0, 1.5, 2.0), 27
@@ -257,7 +256,6 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", nargs="+", help="sections, such as balanced or throughput")
     arguments = parser.parse_args()
-    keep_freed_memory()
     classifier = network(arguments.device)
     facts: Row = {"device": hardware(classifier.device), "torch": torch.__version__, "network": "ResNet-50, stride 16"}
     if arguments.quick:

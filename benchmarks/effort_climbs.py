@@ -20,7 +20,6 @@ from voc_climbs import eligible as voc_eligible
 
 import advcam
 from advcam.attribution.fusion import fuse_scales, resize
-from advcam.cli.memory import keep_freed_memory
 from advcam.datasets.pictures import read_picture
 from advcam.datasets.voc import VOC2012
 from advcam.pipeline.class_match import ClassMatch, read_groups
@@ -146,7 +145,6 @@ _worker: dict[str, Any] = {}
 
 
 def _start(source: Source, folder: Path, settings: dict[str, object]) -> None:
-    keep_freed_memory()
     torch.set_num_threads(1)
     classifier = advcam.load_classifier()
     method = advcam.AdvCAM(classifier, batch_size=1, **settings)  # type: ignore[arg-type]

@@ -61,7 +61,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     # The allocator of the CPU has no type of its own for it, nor have the libraries behind a GPU's convolutions.
-    words = ("not enough memory", "can't allocate memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")
+    words = (
+        *("not enough memory", "can't allocate memory", "bad_alloc", "could not create a primitive"),
+        *("CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED"),
+    )
     return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 

@@ -1,4 +1,4 @@
-"""The command line: `app` the commands | `watch` progress for people | `doctor` what is installed | `memory` speed."""
+"""The command line: `app` the commands | `watch` progress for people | `doctor` what is installed | `memory` limits."""
 
 import sys
 
@@ -6,7 +6,8 @@ import sys
 def main() -> None:
     """Entry point of `advcam`: errors of ours are one line, exit code 2; an interrupt is 130."""
     from advcam.cli.app import run
-    from advcam.cli.memory import keep_freed_memory
+    from advcam.cli.memory import stay_within_available
 
-    keep_freed_memory()
+    if not any("cuda" in argument for argument in sys.argv):  # a driver reserves addresses that are no memory
+        stay_within_available()
     sys.exit(run(sys.argv[1:]))

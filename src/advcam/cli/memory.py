@@ -1,24 +1,32 @@
-"""Keep the memory that a pass frees for the next one: on Linux a quarter of a climb's time on the CPU.
+"""No more memory than there is: an allocation fails, and is understood, before the system kills the process."""
 
-A pass allocates and frees hundreds of megabytes. By default the C library gives blocks of that size back to the system
-at once, which has to clear every page again when the next layer asks for it. The process of the command line is ours,
-so it keeps them; what is best for somebody else's process is not a library's business.
-"""
+from pathlib import Path
 
-import ctypes
-import sys
-
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
-_PAD = 64 << 20  # bytes by which the heap grows at a time
+_SHARE = 0.9  # of what is available, the rest is for the others
 
 
-def keep_freed_memory() -> bool:
-    """Tell the C library to keep what is freed; whether it could be told (glibc only)."""
-    if not sys.platform.startswith("linux"):
+def stay_within_available() -> bool:
+    """Let an allocation fail that the machine has no memory for; whether that could be arranged (Linux only).
+
+    Otherwise the system grants it, and kills the process when it is used: without a word, and with the pictures that
+    would have fitted. For networks on the CPU only, since a GPU's driver reserves addresses that are no memory.
+    """
+    available = _available()
+    if available is None:
         return False
+    import resource
+
+    used = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = used + int(_SHARE * available)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    return True
+
+
+def _available() -> int | None:
+    """Bytes that could be taken without swapping; None where the system does not say."""
     try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return False
-    wishes = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, _PAD))
-    return all(bool(mallopt(name, value)) for name, value in wishes)
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
