@@ -17,10 +17,11 @@ from advcam.colours import blend, heat
 from advcam.datasets.pictures import read_picture
 from advcam.store.maps import MapStore, StoredMaps
 from advcam.store.masks import read_mask
+from advcam.types import DEFAULT_THRESHOLD
 
 SIZE, GAP, HEADER = (300, 200), 10, 34
 COLUMNS = ("photograph and box", "CAM: where the classifier looks", "AdvCAM: after the climb", "mask")
-THRESHOLD = 0.4
+THRESHOLD = DEFAULT_THRESHOLD
 
 
 def tiles(row: StoredMaps, folder: Path) -> list[Image.Image]:
