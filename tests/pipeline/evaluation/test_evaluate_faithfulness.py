@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -23,11 +24,12 @@ STEPS, SEED = 56, 3
 
 
 class Toy(nn.Module):
-    """One convolution, global average pooling, a linear head with steep scores; remembers the sizes it has seen."""
+    """One convolution, global average pooling, a linear head with steep scores; remembers what its copies have seen."""
+
+    sizes: ClassVar[set[tuple[int, ...]]] = set()
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
-        self.sizes: set[tuple[int, ...]] = set()
         with torch.random.fork_rng():
             torch.manual_seed(5)
             self.features = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU())
