@@ -13,7 +13,6 @@ fewer pictures of each, float32 on all. Records of an earlier run with the same 
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +66,14 @@ def schedules() -> list[tuple[str, Steps, bool]]:
     return rows + [(f"T = {t}, half of it at scale 2", {0.5: t // 4, 1.0: t, 2.0: t // 2}, True) for t in (4, 8)]
 
 
-def score(source: Source, folder: Path, ids: list[str], steps: Callable[[Any], Steps], climbed: bool = True) -> Row:
-    """mIoU of the seeds, in percent; `steps` may depend on the record."""
+def score(source: Source, folder: Path, ids: list[str], steps: Steps, climbed: bool = True) -> Row:
+    """mIoU of the seeds, in percent, and the steps that were taken (a climb may stop early)."""
     sweep, taken = SeedSweep(source.num_classes), []
     for id_ in ids:
         truth, class_ids = source.truth(id_)
         kept = load(folder / f"{id_}.npz")
-        sweep.add(truth, kept.fused(steps(kept), (truth.shape[0], truth.shape[1]), climbed), class_ids)
-        taken.append({scale: min(t, kept.steps_taken(scale)) for scale, t in steps(kept).items()})
+        sweep.add(truth, kept.fused(steps, (truth.shape[0], truth.shape[1]), climbed), class_ids)
+        taken.append({scale: min(t, kept.steps_taken(scale)) for scale, t in steps.items()})
     threshold, best = sweep.best()
     return {
         "oracle": 100 * best.miou,
@@ -113,15 +112,15 @@ def measure(arguments: argparse.Namespace) -> Row:
         ids, folder = source.ids(arguments.limit or (40 if source.name == "pets" else None)), arguments.maps
         record(source, folder / f"{source.name}-even", EVEN, ids, arguments.workers)
         for name, steps, climbed in schedules():
-            row = score(source, folder / f"{source.name}-even", ids, lambda _, steps=steps: steps, climbed)  # type: ignore[misc]
+            row = score(source, folder / f"{source.name}-even", ids, steps, climbed)
             cost = passes(steps if climbed else even(0))
             found["schedules"].append({"data": source.name, "name": name, "passes": cost, **row})
         for name, (settings, t) in OPTIONS.items():
             few = ids if name == "float32" else source.ids(min(len(ids), FEW[source.name]))
             place = folder / f"{source.name}-{name.replace(' ', '-')}"
             record(source, place, settings, few, arguments.workers)
-            row = score(source, place, few, lambda _, t=t: quarter(t))  # type: ignore[misc]
-            plain = score(source, folder / f"{source.name}-even", few, lambda _, t=t: quarter(t))  # type: ignore[misc]
+            row = score(source, place, few, quarter(t))
+            plain = score(source, folder / f"{source.name}-even", few, quarter(t))
             cost = passes(row["steps"], 2 if settings.get("flip") else 1)
             row |= {"without": plain["oracle"], "passes": cost, "passes_without": passes(quarter(t))}
             row["correlation"] = correlation(source, (place, folder / f"{source.name}-even"), few, quarter(t))

@@ -27,18 +27,12 @@ class NormalisedFirst(Network):
         return super().forward(self.mixing(self.normalising(inputs)))
 
 
-class Branched(Network):
+class Branched(NormalisedFirst):
     """What the convolution gives is used without the normalisation too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mixing = nn.Conv2d(3, 3, 1)
-        self.normalising = normalised(3, torch.Generator().manual_seed(1))
-        self.eval()
 
     def forward(self, inputs: Tensor) -> Tensor:
         mixed = self.mixing(inputs)
-        return super().forward(mixed + self.normalising(mixed))
+        return Network.forward(self, mixed + self.normalising(mixed))
 
 
 def normalisations(module: nn.Module) -> int:

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from advcam.attribution.views import MIN_SIDE, working_size
+from advcam.attribution import views
+from advcam.attribution.views import working_size
 from advcam.classifiers.classifier import Classifier
 from advcam.errors import LabelError, one_line
 
@@ -125,9 +126,7 @@ def input_size(classifier: Classifier, size: tuple[int, int], max_side: int) -> 
     """(width, height) at which a network sees a picture of a size: shrunk to a longer side, as the network needs it."""
     if classifier.fixed_size is not None:
         return classifier.fixed_size[1], classifier.fixed_size[0]
-    unit = classifier.size_multiple
-    width, height = (max(MIN_SIDE, unit, round(side / unit) * unit) for side in working_size(size, max_side))
-    return width, height
+    return views.input_size(working_size(size, max_side), 1.0, classifier.size_multiple)
 
 
 def _is_group(group: object) -> bool:

@@ -18,7 +18,7 @@ from advcam.datasets.pictures import read_picture
 from advcam.datasets.sizes import stored_size
 from advcam.errors import AdvcamError, DatasetError
 from advcam.pipeline.config import OutputSettings
-from advcam.pipeline.targets import Work
+from advcam.pipeline.targets import Work, evenly
 from advcam.types import Sample
 
 _HEADERS = 200  # pictures whose size is looked up
@@ -36,7 +36,7 @@ def estimate(
         outputs: What is written.
         count: Pictures to try, evenly spread; those that cannot be read are left out.
     """
-    tried = [one for one in map(_read, _spread(samples, count)) if one is not None]
+    tried = [one for one in map(_read, evenly(samples, count)) if one is not None]
     if not tried:
         return None
     started = time.perf_counter()
@@ -50,7 +50,7 @@ def estimate(
         climbing = sum(_seconds_at(method, scale, pictures, classes) for scale in method.scales)
     except AdvcamError:  # a picture or a network that the run itself will report
         return None
-    load = fmean(_load(method, _size(sample), work.count(sample)) for sample in _spread(samples, _HEADERS))
+    load = fmean(_load(method, _size(sample), work.count(sample)) for sample in evenly(samples, _HEADERS))
     beside = fmean(seconds for _, _, seconds in tried) + _writing(method, pictures[0], classes[0], outputs)
     return len(samples) * max(climbing / tried_load * load + predicting, beside)
 
@@ -94,9 +94,3 @@ def _size(sample: Sample) -> tuple[int, int]:
         return stored_size(sample.path)
     except DatasetError:
         return 0, 0  # the run will skip it
-
-
-def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
-    if len(samples) <= count:
-        return list(samples)
-    return [samples[i * len(samples) // count] for i in range(count)]

@@ -23,7 +23,7 @@ from advcam.pipeline.estimate import estimate
 from advcam.pipeline.facts import facts_of
 from advcam.pipeline.flow import WriteBehind, read_ahead
 from advcam.pipeline.outputs import Outputs
-from advcam.pipeline.targets import Work, find_work
+from advcam.pipeline.targets import Work, evenly, find_work
 from advcam.report import ReportSummary
 from advcam.store.classes import ClassNumbers
 from advcam.store.files import write_text
@@ -161,7 +161,7 @@ class _Job:
     def run(self, samples: Sequence[Sample], done: set[str]) -> Summary:
         """Work through the pictures; an interrupt ends the work, not the run."""
         started = time.monotonic()
-        in_report = {sample.id for sample in _evenly(samples, self.settings.outputs.report_pictures)}
+        in_report = {sample.id for sample in evenly(samples, self.settings.outputs.report_pictures)}
         summary = Summary(str(self.settings.out), len(samples), already_done=len(done))
         try:
             self._restore_all([sample for sample in samples if sample.id in done], summary)
@@ -212,7 +212,7 @@ class _Job:
         self.finished = [sample for sample in samples if sample.id in finished]
         self.store.flush()
         self.outputs.write_boxes(self.store, self.finished)
-        shown = _evenly(self.finished, self.settings.outputs.report_pictures)
+        shown = evenly(self.finished, self.settings.outputs.report_pictures)
         self.outputs.write_report(self.store, shown, self._report_summary(summary, command))
         write_text(self.outputs.run.summary_file, json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n")
 
@@ -329,13 +329,6 @@ def _step_scores(attribution: Attribution) -> FloatArray | None:
         scores = nearest.scores[:, class_id]
         rows.append(np.pad(scores, (0, length - len(scores)), mode="edge"))
     return np.stack(rows).astype(np.float32)
-
-
-def _evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """At most `count` samples, spread evenly."""
-    if len(samples) <= count:
-        return list(samples)
-    return [samples[i * len(samples) // count] for i in range(count)]
 
 
 def _file_bytes(sample: Sample) -> int:

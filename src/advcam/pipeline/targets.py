@@ -78,6 +78,13 @@ def find_work(settings: LocalizeSettings, classifier: Classifier) -> Work:
     return Work(labelled.samples, unlabelled, labelled.warnings, targets, None, classifier, settings.top)
 
 
+def evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """At most `count` samples, spread evenly."""
+    if len(samples) <= count:
+        return list(samples)
+    return [samples[i * len(samples) // count] for i in range(count)]
+
+
 def _check_fit(settings: LocalizeSettings) -> None:
     """Raise `SettingError` where something was set that would have no effect: nothing is ignored silently."""
     if settings.data is None:
