@@ -1,0 +1,1 @@
+"""Pseudo-labels: from scores per class to label masks, their confidence, boxes and instances."""

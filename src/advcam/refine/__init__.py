@@ -1,0 +1,1 @@
+"""Refinement: from attribution maps to scores that follow the outlines of the picture."""

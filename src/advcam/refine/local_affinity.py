@@ -1,0 +1,174 @@
+"""Local affinity: scores averaged over neighbours of similar colour, again and again; no training, no lattice.
+
+In the style of PAMR (Araslanov, Roth, CVPR 2020) and PAR (Ru, Zhan, Yu, Du, CVPR 2022). The neighbours N(i) of a
+pixel i are 8 at each dilation. With the colour I, the position P and the standard deviations sigma over the neighbours:
+
+    color_ij    = - mean over channels of ( |I_i - I_j| / (bandwidth * sigma_i) )^2
+    position_ij = - ( |P_i - P_j| / (bandwidth * sigma_P) )^2
+    w_i.        = ( softmax_j(color_i.) + share * softmax_j(position_i.) ) / (1 + share)
+    s_i        <- sum over j in N(i) of w_ij s_j,        `iterations` times
+
+The terms are PAR's. Deviations: the weights of a pixel sum to 1 (PAR's to 1 + share, and PAMR has no position term), so
+that values stay between the least and the greatest of their map; and the work may be done on a reduced picture, which
+is what the default does. Outside the picture its border is repeated, as there.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from advcam.errors import SettingError
+
+#: Added to the standard deviation of colours, in units of the full range of the picture: flat regions weigh equally.
+_EPSILON = 1e-8
+#: Steps to the 8 neighbours, (rows, columns).
+_NEIGHBOURS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0))
+
+
+@dataclass(frozen=True)
+class AffinitySettings:
+    """Every constant of the averaging.
+
+    Args:
+        iterations: How often the scores are averaged; 0 leaves them. PAMR and PAR: 10.
+        dilations: Distances of the neighbours in pixels of the reduced picture. PAMR and PAR: these.
+        bandwidth: Of colour and position, in standard deviations. PAR: 0.3.
+        position_share: Weight of the position term beside the colour term's 1. PAR: 0.01.
+        reduction: Work at 1 / reduction of the picture's height and width. PAMR and PAR: 1.
+    """
+
+    iterations: int = 10
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 12, 24)
+    bandwidth: float = 0.3
+    position_share: float = 0.01
+    reduction: int = 2
+
+    def __post_init__(self) -> None:
+        _require(self.iterations >= 0, "iterations is at least 0", self.iterations)
+        _require(
+            bool(self.dilations) and min(self.dilations) >= 1,
+            "dilations are distances of 1 pixel or more, at least one of them",
+            self.dilations,
+        )
+        _require(0 < self.bandwidth < math.inf, "bandwidth is positive and finite", self.bandwidth)
+        _require(0 <= self.position_share < math.inf, "position_share is finite and not negative", self.position_share)
+        _require(self.reduction >= 1, "reduction is at least 1, the size of the picture", self.reduction)
+
+
+def local_affinity(pictures: Tensor, scores: Tensor, settings: AffinitySettings | None = None) -> Tensor:
+    """Scores that follow the colours of their pictures.
+
+    Args:
+        pictures: RGB, (N, 3, H, W), floating point or uint8; in [0, 1] or [0, 255], it is the same: differences of
+            colour count against their own standard deviation.
+        scores: (N, C, H, W), floating point, on the device of the pictures; any range.
+        settings: None takes the defaults.
+
+    Returns:
+        (N, C, H, W), each map between its own least and greatest value before: maps with maximum 1 end below it, so
+        divide by the maximum where thresholds are to mean what they did.
+
+    Raises:
+        SettingError: Shapes, types or devices that do not fit.
+    """
+    settings = settings or AffinitySettings()
+    _check(pictures, scores)
+    if not settings.iterations or not scores.numel():
+        return scores.clone()
+    size = (scores.shape[2], scores.shape[3])
+    small = tuple(max(1, round(side / settings.reduction)) for side in size)
+    reduced = _resize(pictures.to(scores.dtype), small)
+    weights = affinity_weights(reduced, settings)
+    averaged = _resize(scores, small)
+    for _ in range(settings.iterations):
+        averaged = _average(averaged, weights, settings.dilations)
+    # What the sums are by definition, but for rounding: a constant map stays exactly constant.
+    return _resize(averaged, size).clamp(scores.amin(dim=(2, 3), keepdim=True), scores.amax(dim=(2, 3), keepdim=True))
+
+
+def affinity_weights(pictures: Tensor, settings: AffinitySettings) -> Tensor:
+    """Weights of the P = 8 * len(dilations) neighbours of each pixel, (N, P, H, W), positive, summing to 1 over P.
+
+    The order is that of the dilations, and at each of them row by row: up left, up, up right, left, ...
+    `settings.reduction` has no part in it.
+
+    Args:
+        pictures: RGB, (N, 3, H, W), floating point.
+        settings: The constants.
+    """
+    count = 8 * len(settings.dilations)
+    total, squares = torch.zeros_like(pictures), torch.zeros_like(pictures)
+    for neighbours in _shifted(pictures, settings.dilations):
+        difference = neighbours - pictures  # of small numbers, so that squares do not cancel
+        total += difference
+        squares.addcmul_(difference, difference)
+    variance = (squares - total.square() / count).clamp_(min=0) / (count - 1)
+    width = settings.bandwidth * (variance.sqrt_() + _EPSILON)
+    weights = pictures.new_empty(len(pictures), count, *pictures.shape[2:])
+    for index, neighbours in enumerate(_shifted(pictures, settings.dilations)):
+        weights[:, index] = -((neighbours - pictures) / width).square_().mean(dim=1)
+    position = _position_weights(settings, pictures)
+    weights = weights.softmax(dim=1)
+    return weights.add_(settings.position_share * position).div_(1 + settings.position_share)
+
+
+def _position_weights(settings: AffinitySettings, like: Tensor) -> Tensor:
+    """The softmax of the position term, (1, P, 1, 1)."""
+    distances = torch.tensor(
+        [math.hypot(dy, dx) * dilation for dilation in settings.dilations for dy, dx in _NEIGHBOURS],
+        dtype=like.dtype,
+        device=like.device,
+    )
+    scaled = distances / (settings.bandwidth * (distances.std() + _EPSILON))
+    return (-scaled.square()).softmax(dim=0)[None, :, None, None]
+
+
+def _average(scores: Tensor, weights: Tensor, dilations: tuple[int, ...]) -> Tensor:
+    """Weighted mean of the neighbours of each pixel, (N, C, H, W)."""
+    averaged = torch.zeros_like(scores)
+    for index, neighbours in enumerate(_shifted(scores, dilations)):
+        averaged.addcmul_(neighbours, weights[:, index, None])
+    return averaged
+
+
+def _shifted(values: Tensor, dilations: tuple[int, ...]) -> Iterator[Tensor]:
+    """Views of (N, C, H, W) whose pixels are the neighbours of the original's, the border repeated outside."""
+    height, width = values.shape[2:]
+    margin = max(dilations)
+    padded = functional.pad(values, (margin,) * 4, mode="replicate")
+    for dilation in dilations:
+        for dy, dx in _NEIGHBOURS:
+            top, left = margin + dy * dilation, margin + dx * dilation
+            yield padded[:, :, top : top + height, left : left + width]
+
+
+def _resize(values: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Bilinear with antialias; unchanged where the size is the same."""
+    if values.shape[2:] == size:
+        return values
+    return functional.interpolate(values, size=size, mode="bilinear", antialias=True)
+
+
+def _check(pictures: Tensor, scores: Tensor) -> None:
+    if pictures.ndim != 4 or pictures.shape[1] != 3 or scores.ndim != 4:
+        raise SettingError(
+            f"pictures are (N, 3, H, W) and scores (N, C, H, W); got {tuple(pictures.shape)} and {tuple(scores.shape)}"
+        )
+    if len(pictures) != len(scores) or pictures.shape[2:] != scores.shape[2:]:
+        raise SettingError(
+            "pictures and scores are as many and of one size; got pictures "
+            f"{tuple(pictures.shape)} and scores {tuple(scores.shape)}; resize the scores to the pictures"
+        )
+    if not scores.is_floating_point():
+        raise SettingError(f"scores are floating point; got {scores.dtype}")
+    if pictures.device != scores.device:
+        raise SettingError(f"pictures are on {pictures.device} and scores on {scores.device}; move one of them")
+
+
+def _require(condition: bool, rule: str, value: object) -> None:
+    if not condition:
+        raise SettingError(f"{rule}; got {value}")
