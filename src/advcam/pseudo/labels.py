@@ -38,8 +38,9 @@ class PseudoSettings:
         band: Width of the undecided band around each threshold, in [0, 1]: half of it below, half above. IRN's
             affinity labels (background below 0.05, class above 0.30) are threshold 0.175 with band 0.25.
         min_area: Share of the picture, in [0, 1), that a connected part of a class needs; a smaller one is ignored
-            (255), for it is as likely a part of an object as a mistake. The largest part of a class stays always, for
-            the picture is known to show the class. Parts are connected by sides and corners.
+            (255), for it is as likely a part of an object as a mistake. The largest part of a class (all of them, if
+            several are) stays always, for the picture is known to show the class. Parts are connected by sides and
+            corners.
     """
 
     threshold: float = DEFAULT_THRESHOLD
@@ -180,7 +181,7 @@ def _without_fragments(mask: Mask, class_ids: tuple[int, ...], least: float) -> 
         count, parts, facts, _ = cv2.connectedComponentsWithStats((mask == class_id + 1).astype(np.uint8))
         if count > 1:
             area = facts[:, cv2.CC_STAT_AREA]
-            small = area < least
-            small[0] = small[1 + area[1:].argmax()] = False  # 0 is all that is not the class
+            small = area < min(least, area[1:].max())
+            small[0] = False  # all that is not the class
             cleaned[small[parts]] = IGNORE
     return cleaned

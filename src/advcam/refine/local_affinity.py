@@ -1,16 +1,15 @@
 """Local affinity: scores averaged over neighbours of similar colour, again and again; no training, no lattice.
 
 In the style of PAMR (Araslanov, Roth, CVPR 2020) and PAR (Ru, Zhan, Yu, Du, CVPR 2022). The neighbours N(i) of a
-pixel i are 8 at each dilation. With the colour I, the position P and the standard deviations sigma over the neighbours:
+pixel i are 8 at each dilation. With the colour I and its standard deviation sigma_i over the neighbours (each channel
+by itself):
 
-    color_ij    = - mean over channels of ( |I_i - I_j| / (bandwidth * sigma_i) )^2
-    position_ij = - ( |P_i - P_j| / (bandwidth * sigma_P) )^2
-    w_i.        = ( softmax_j(color_i.) + share * softmax_j(position_i.) ) / (1 + share)
-    s_i        <- sum over j in N(i) of w_ij s_j,        `iterations` times
+    w_ij  = softmax over j in N(i) of  - mean over channels of ( |I_i - I_j| / (bandwidth * sigma_i) )^2
+    s_i  <- sum over j in N(i) of w_ij s_j,        `iterations` times
 
-The terms are PAR's. Deviations: the weights of a pixel sum to 1 (PAR's to 1 + share, and PAMR has no position term), so
-that values stay between the least and the greatest of their map; and the work may be done on a reduced picture, which
-is what the default does. Outside the picture its border is repeated, as there.
+The kernel is PAR's. Deviations: PAR adds a softmax of distances with weight 0.01, which changes next to nothing and is
+left out (so that weights sum to 1, as PAMR's do); and by default the work is done at half the height and width, 30
+times instead of 10. Outside the picture its border is repeated, as there.
 """
 
 import math
@@ -23,7 +22,7 @@ from torch.nn import functional
 
 from advcam.errors import SettingError
 
-#: Added to the standard deviation of colours, in units of the full range of the picture: flat regions weigh equally.
+#: Added to the standard deviation of colours (PAR): in flat regions all neighbours weigh the same.
 _EPSILON = 1e-8
 #: Steps to the 8 neighbours, (rows, columns).
 _NEIGHBOURS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0))
@@ -36,15 +35,14 @@ class AffinitySettings:
     Args:
         iterations: How often the scores are averaged; 0 leaves them. PAMR and PAR: 10.
         dilations: Distances of the neighbours in pixels of the reduced picture. PAMR and PAR: these.
-        bandwidth: Of colour and position, in standard deviations. PAR: 0.3.
-        position_share: Weight of the position term beside the colour term's 1. PAR: 0.01.
-        reduction: Work at 1 / reduction of the picture's height and width. PAMR and PAR: 1.
+        bandwidth: In standard deviations of the colour. PAR: 0.3.
+        reduction: Work at 1 / reduction of the picture's height and width: a greater one reaches farther in the picture
+            and is cheaper, but rounds off what is thin. PAMR and PAR: 1.
     """
 
-    iterations: int = 10
+    iterations: int = 30
     dilations: tuple[int, ...] = (1, 2, 4, 8, 12, 24)
     bandwidth: float = 0.3
-    position_share: float = 0.01
     reduction: int = 2
 
     def __post_init__(self) -> None:
@@ -55,7 +53,6 @@ class AffinitySettings:
             self.dilations,
         )
         _require(0 < self.bandwidth < math.inf, "bandwidth is positive and finite", self.bandwidth)
-        _require(0 <= self.position_share < math.inf, "position_share is finite and not negative", self.position_share)
         _require(self.reduction >= 1, "reduction is at least 1, the size of the picture", self.reduction)
 
 
@@ -69,8 +66,8 @@ def local_affinity(pictures: Tensor, scores: Tensor, settings: AffinitySettings 
         settings: None takes the defaults.
 
     Returns:
-        (N, C, H, W), each map between its own least and greatest value before: maps with maximum 1 end below it, so
-        divide by the maximum where thresholds are to mean what they did.
+        (N, C, H, W), each map between its own least and greatest value before. Maps with maximum 1 end below it, and
+        are best left so: thresholds keep their meaning, where division by the new maximum would raise them.
 
     Raises:
         SettingError: Shapes, types or devices that do not fit.
@@ -111,20 +108,7 @@ def affinity_weights(pictures: Tensor, settings: AffinitySettings) -> Tensor:
     weights = pictures.new_empty(len(pictures), count, *pictures.shape[2:])
     for index, neighbours in enumerate(_shifted(pictures, settings.dilations)):
         weights[:, index] = -((neighbours - pictures) / width).square_().mean(dim=1)
-    position = _position_weights(settings, pictures)
-    weights = weights.softmax(dim=1)
-    return weights.add_(settings.position_share * position).div_(1 + settings.position_share)
-
-
-def _position_weights(settings: AffinitySettings, like: Tensor) -> Tensor:
-    """The softmax of the position term, (1, P, 1, 1)."""
-    distances = torch.tensor(
-        [math.hypot(dy, dx) * dilation for dilation in settings.dilations for dy, dx in _NEIGHBOURS],
-        dtype=like.dtype,
-        device=like.device,
-    )
-    scaled = distances / (settings.bandwidth * (distances.std() + _EPSILON))
-    return (-scaled.square()).softmax(dim=0)[None, :, None, None]
+    return weights.softmax(dim=1)
 
 
 def _average(scores: Tensor, weights: Tensor, dilations: tuple[int, ...]) -> Tensor:
