@@ -33,6 +33,10 @@ class WeightsError(ModelError):
     """A weights file cannot be used: another architecture, damaged, or a pickle that holds code."""
 
 
+class DivergedError(ModelError):
+    """A training whose loss is NaN, infinite or exploded; the last good state is still on disk."""
+
+
 class RunError(AdvcamError):
     """A run directory cannot be used: of another run, read-only, full, or damaged."""
 

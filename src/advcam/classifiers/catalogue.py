@@ -15,6 +15,7 @@ from torch import nn
 from advcam.classifiers.classifier import Classifier
 from advcam.classifiers.names import read_class_names
 from advcam.classifiers.weights import load_by_position, load_weights
+from advcam.classifiers.wsol import WSOL_NETWORKS, build_wsol
 from advcam.errors import ModelError, WeightsError
 
 
@@ -68,7 +69,7 @@ def load_classifier(
 
     Args:
         name: "lite0" (default), "lite1" or "lite2", which bring their ImageNet weights; any timm model ("resnet50");
-            or "torchvision/<name>".
+            "torchvision/<name>"; or "wsol/vgg16", "wsol/resnet50", "wsol/inception_v3", the WSOL evaluation's.
         weights: A safetensors file, or a PyTorch file of tensors only; the word "random" for an untrained network
             (tests). None takes the embedded weights.
         class_names: A text file with one name a line; None takes the ImageNet names where there are 1,000 classes.
@@ -92,9 +93,9 @@ def load_classifier(
 
 
 def list_models() -> list[str]:
-    """Names with embedded weights first, then all of timm's and torchvision's networks."""
+    """Names with embedded weights first, then all of timm's and torchvision's networks, then the WSOL evaluation's."""
     names = torchvision.models.list_models(module=torchvision.models)
-    return [*EMBEDDED, *timm.list_models(), *(f"torchvision/{name}" for name in names)]
+    return [*EMBEDDED, *timm.list_models(), *(f"torchvision/{name}" for name in names), *WSOL_NETWORKS]
 
 
 def checked_device(device: str | torch.device) -> torch.device:
@@ -133,6 +134,8 @@ def embedded_file(name: str) -> Path:
 def _build(name: str, num_classes: int, output_stride: int | None) -> nn.Module:
     if name.startswith("torchvision/"):
         return _build_torchvision(name, num_classes, output_stride)
+    if name.startswith("wsol/"):
+        return build_wsol(name, num_classes, output_stride)
     timm_name = EMBEDDED[name].timm_name if name in EMBEDDED else name.removeprefix("timm/")
     if not timm.is_model(timm_name):
         near = difflib.get_close_matches(name, list_models(), n=3, cutoff=0.5)

@@ -1,0 +1,393 @@
+"""The one training loop: any loss over any pictures, on a CPU, a GPU or many, killed and continued at will.
+
+Hugging Face accelerate moves the work to the device, sums gradients over passes and processes, and computes in half
+precision. Started by `accelerate launch` or `torchrun` each process takes its share of every batch; the training is the
+same as that of one process, but for the rounding of sums.
+
+What a step does is decided by the seed and its number alone: the order of the pictures, their augmentation, dropout and
+learning rate. With the state on disk a training that was killed and started again ends with the same weights, bit for
+bit in float32 on a CPU, as one that ran through.
+"""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import torch
+from accelerate import Accelerator  # type: ignore[import-untyped]
+from accelerate.utils import broadcast_object_list, send_to_device  # type: ignore[import-untyped]
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from advcam.attribution.precision import as_said
+from advcam.classifiers.layers import all_finite
+from advcam.errors import DivergedError, RunError, SettingError
+from advcam.store.files import remove_leftovers
+from advcam.store.run import JSON
+from advcam.training.acceleration import accelerated
+from advcam.training.checkpoint import Epoch, Record, finite, read_state, write_state, write_weights
+from advcam.training.order import Part, epoch_batches, split_batch, step_seed
+from advcam.training.schedule import Schedule
+
+STATE_FILE, BEST_FILE = "last.safetensors", "best.safetensors"
+#: A loss this many times the first one (or 1) has exploded.
+_EXPLODED = 100.0
+
+
+class LoopSettings(BaseModel):
+    """What the loop itself is told; the settings of what is trained with it extend these.
+
+    Args:
+        epochs: Times that every picture is seen.
+        batch_size: Pictures of one step of the optimiser, over ALL processes and passes, so that a recipe stays the
+            same whatever it runs on.
+        accumulate: Passes that each process divides its share of a batch into, for what does not fit into memory.
+        drop_last: Leave out the last batch of an epoch where it is smaller (the published recipes do).
+        precision: "auto" is bfloat16 where the device has instructions for it, else float32. Weights and their updates
+            are float32 whatever is chosen. "float16" needs a GPU.
+        seed: Decides order, augmentation and dropout.
+        workers: Processes that read pictures; None: none on a CPU, up to 8 for a GPU.
+        clip_gradient: Largest L2 norm of the gradient of a step; None: no limit.
+        patience: Epochs without a better metric after which the training stops; None: never.
+        log_every: Steps from one report of progress to the next.
+        save_minutes: Minutes from one state on disk to the next; also written after each epoch.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(default=5, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    drop_last: bool = False
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    seed: int = Field(default=0, ge=0)
+    workers: int | None = Field(default=None, ge=0)
+    clip_gradient: float | None = Field(default=None, gt=0)
+    patience: int | None = Field(default=None, ge=1)
+    log_every: int = Field(default=10, ge=1)
+    save_minutes: float = Field(default=5.0, ge=0)
+
+    def deciding(self) -> dict[str, JSON]:
+        """What decides the weights, as JSON; all of it must be the same for a training to be continued."""
+        free = {"accumulate", "workers", "log_every", "save_minutes"}
+        values: dict[str, JSON] = self.model_dump(mode="json", exclude=free)
+        return values
+
+
+class Objective(nn.Module, ABC):
+    """What is minimised: a network with its loss.
+
+    Args:
+        network: What is trained; its weights alone are kept as the best ones.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    @abstractmethod
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Loss of a batch, a mean over its pictures, ()."""
+
+
+@runtime_checkable
+class Augmented(Protocol):
+    """A data set whose pictures change from epoch to epoch, by the seed, the epoch and their number alone."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Told before each epoch, counted from 0."""
+        ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A word on the way.
+
+    Args:
+        epoch: The current one, counted from 1.
+        epochs: All of them.
+        step: Steps done of this epoch.
+        steps: Steps of an epoch.
+        loss: Mean over the epoch so far.
+        lr: Learning rate of the pretrained layers in the last step.
+        metrics: Of the validation, at the end of an epoch; else empty.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    lr: float
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training ended.
+
+    Args:
+        best: The best metric; None without a validation.
+        best_epoch: The epoch of the weights that were kept, counted from 1.
+        epoch: Epochs done.
+        step: Steps done over all epochs.
+        history: An entry for each epoch: epoch, training_loss (a mean over its pictures), lr, and the metrics of the
+            validation.
+        stopped_early: Ended by `patience` before the last epoch.
+    """
+
+    best: float | None
+    best_epoch: int
+    epoch: int
+    step: int
+    history: tuple[Epoch, ...]
+    stopped_early: bool
+
+
+def train(
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    dataset: Dataset[dict[str, Tensor]],
+    settings: LoopSettings,
+    folder: Path,
+    *,
+    validate: Callable[[], dict[str, float]] | None = None,
+    better: str = "",
+    facts: Mapping[str, JSON] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> TrainingResult:
+    """Train, or go on with the training that the folder holds. A finished one is not repeated.
+
+    It runs where the objective lies. The folder holds `last.safetensors`, the whole state, and `best.safetensors`, the
+    weights of `objective.network` in its best epoch (in the last one, without a validation). Afterwards the objective
+    has the weights of the last step.
+
+    Args:
+        objective: Network and loss.
+        optimizer: Over parameters of the objective.
+        schedule: Factor of the learning rate at each step.
+        dataset: Map-style: a number gives the tensors of one picture by name, which are stacked to a batch. If it has
+            `set_epoch` (see `Augmented`) it is told each epoch.
+        settings: Of the loop.
+        folder: Of the two files; created.
+        validate: Measures `objective.network` after each epoch, in the main process alone.
+        better: Name of the metric of `validate` that tells the best epoch; the highest is the best.
+        facts: What else must be the same for a training to be continued: learning rate, classes, pictures.
+        progress: Told every few steps and after each epoch, in the main process alone.
+
+    Raises:
+        SettingError: A batch that is larger than the data set with `drop_last`, float16 on a CPU, an unknown metric.
+        DivergedError: The loss is NaN, infinite, or has exploded.
+        RunError: The folder holds another training or cannot be written to; the last state is still there.
+    """
+    with accelerated(objective, settings.precision, settings.accumulate) as accelerator, as_said(settings.precision):
+        loop = _Loop(accelerator, objective, optimizer, schedule, dataset, settings, folder)
+        loop.facts |= dict(facts or {})
+        loop.progress = progress if progress is not None and accelerator.is_main_process else _silent
+        loop.resume()
+        while loop.record.epoch < settings.epochs and not loop.record.stopped:
+            loop.run_epoch()
+            loop.finish_epoch(validate, better)
+        return loop.result()
+
+
+class _Loop:
+    """A training in this process, and where it stands."""
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule,
+        dataset: Dataset[dict[str, Tensor]],
+        settings: LoopSettings,
+        folder: Path,
+    ) -> None:
+        if not isinstance(dataset, Sized) or len(dataset) == 0:
+            raise SettingError("nothing to train with: the data set holds no picture")
+        self.count = len(dataset)
+        if settings.drop_last and settings.batch_size > self.count:
+            raise SettingError(
+                f"a batch of {settings.batch_size} with drop_last leaves nothing of {self.count} pictures; "
+                "take a smaller batch_size"
+            )
+        self.accelerator, self.objective, self.optimizer = accelerator, objective, optimizer
+        self.model, self.stepper = accelerator.prepare(objective, optimizer)
+        self.schedule, self.dataset, self.settings, self.folder = schedule, dataset, settings, folder
+        self.facts: dict[str, JSON] = {"pictures": self.count, **settings.deciding()}
+        self.progress: Callable[[Progress], None] = _silent
+        self.record = Record()
+        self.steps = len(self._batches())
+        self._saved = time.monotonic()
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+
+    def resume(self) -> None:
+        """Take up the state of the folder, if there is one."""
+        path = self.folder / STATE_FILE
+        if self.accelerator.is_main_process and self.folder.is_dir():
+            remove_leftovers(self.folder)
+        if not path.exists():
+            return
+        self.record, scaler = read_state(path, self.objective, self.optimizer, self.facts)
+        if scaler and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(scaler)
+
+    def run_epoch(self) -> None:
+        """The steps that are left of an epoch."""
+        if isinstance(self.dataset, Augmented):
+            self.dataset.set_epoch(self.record.epoch)
+        process, processes = self.accelerator.process_index, self.accelerator.num_processes
+        left = self._batches()[self.record.step :]
+        plan = [split_batch(batch, self.settings.accumulate, process, processes) for batch in left]
+        examples = iter(self._loader([part for parts in plan for part in parts]))
+        self.model.train()
+        for batch, parts in zip(left, plan, strict=True):
+            loss = self._step(parts, examples)
+            self.record.step += 1
+            self.record.loss_sum += loss * len(batch)
+            self.record.pictures += len(batch)
+            if self.record.step % self.settings.log_every == 0:
+                self._tell({})
+            if time.monotonic() - self._saved >= 60 * self.settings.save_minutes:
+                self._save()
+
+    def finish_epoch(self, validate: Callable[[], dict[str, float]] | None, better: str) -> None:
+        """Validate, keep the weights if they are the best ones, decide whether to go on, and write the state."""
+        self._check_weights()
+        metrics = self._validated(validate, better)
+        self._tell(metrics)
+        record = self.record
+        mean_loss = record.loss_sum / record.pictures
+        record.epoch += 1
+        record.history.append({"epoch": record.epoch, "training_loss": mean_loss, "lr": self._base_lr(), **metrics})
+        record.step, record.loss_sum, record.pictures = 0, 0.0, 0
+        if validate is None or _improves(metrics[better], record.best):
+            record.best, record.best_epoch = metrics.get(better), record.epoch
+            if self.accelerator.is_main_process:
+                write_weights(self.folder / BEST_FILE, self.objective.network, {"epoch": record.epoch, **metrics})
+        patience = self.settings.patience
+        waited = record.epoch - record.best_epoch
+        record.stopped = patience is not None and waited >= patience and record.epoch < self.settings.epochs
+        self._save()
+        self.accelerator.wait_for_everyone()
+
+    def result(self) -> TrainingResult:
+        """What came out."""
+        record = self.record
+        step = record.epoch * self.steps
+        history = tuple(record.history)
+        return TrainingResult(record.best, record.best_epoch, record.epoch, step, history, record.stopped)
+
+    def _batches(self) -> list[tuple[int, ...]]:
+        settings = self.settings
+        return epoch_batches(self.count, settings.batch_size, settings.seed, self.record.epoch, settings.drop_last)
+
+    def _loader(self, parts: list[Part]) -> DataLoader[dict[str, Tensor]]:
+        workers = self.settings.workers
+        if workers is None:
+            workers = 0 if self.accelerator.device.type == "cpu" else min(8, torch.get_num_threads())
+        return DataLoader(
+            self.dataset,
+            batch_sampler=[list(part.indices) for part in parts],
+            num_workers=workers,
+            pin_memory=self.accelerator.device.type == "cuda",
+            generator=torch.Generator(),  # its own, so that the global one is not touched
+        )
+
+    def _step(self, parts: list[Part], examples: Iterator[dict[str, Tensor]]) -> float:
+        """One step of the optimiser; the mean loss over the batch."""
+        step = self.record.epoch * self.steps + self.record.step
+        factor = self.schedule(step, self.steps, self.settings.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        torch.manual_seed(step_seed(self.settings.seed, step, self.accelerator.process_index))
+        total = torch.zeros((), device=self.accelerator.device)
+        for part in parts:
+            batch = send_to_device(next(examples), self.accelerator.device, non_blocking=True)
+            with self.accelerator.accumulate(self.model):
+                loss = self.model(batch) * part.weight
+                self.accelerator.backward(loss)
+            total += loss.detach().float()
+        mean = float(self.accelerator.reduce(total / len(parts), "mean"))
+        self._check_loss(mean, step)
+        if self.settings.clip_gradient is not None:
+            self.accelerator.clip_grad_norm_(self.objective.parameters(), self.settings.clip_gradient)
+        self.stepper.step()
+        self.stepper.zero_grad()
+        return mean
+
+    def _check_loss(self, loss: float, step: int) -> None:
+        if self.record.first_loss is None:
+            self.record.first_loss = finite(loss)
+        if math.isfinite(loss) and loss <= _EXPLODED * max(1.0, self.record.first_loss or 0.0):
+            return
+        raise self._diverged(f"at step {step + 1} (loss {loss:.4g}, lr {self._base_lr():.4g})")
+
+    def _check_weights(self) -> None:
+        """Raise before weights that are not finite can take the place of good ones."""
+        broken = all_finite(self.objective)
+        if broken is not None:
+            raise self._diverged(f"in epoch {self.record.epoch + 1} (NaN or infinity in {broken})")
+
+    def _diverged(self, where: str) -> DivergedError:
+        lower = min(_base(group, "initial_lr") for group in self.optimizer.param_groups) * 0.3
+        return DivergedError(
+            f"training diverged {where}: lower lr to {lower:.1g}, clip the gradient, or check the pictures and labels; "
+            f"start again in another folder or delete {self.folder}"
+        )
+
+    def _base_lr(self) -> float:
+        return min(_base(group, "lr") for group in self.optimizer.param_groups)
+
+    def _validated(self, validate: Callable[[], dict[str, float]] | None, better: str) -> dict[str, float]:
+        """The metrics of the main process, in all processes."""
+        if validate is None:
+            return {}
+        found: list[Any] = [None]
+        if self.accelerator.is_main_process:
+            self.objective.eval()
+            found = [validate()]
+        metrics: dict[str, float] = broadcast_object_list(found)[0]
+        if better not in metrics:
+            raise SettingError(f"the validation gives {', '.join(metrics) or 'nothing'}, but better is {better!r}")
+        return {name: value for name, value in metrics.items() if finite(value) is not None or name == better}
+
+    def _tell(self, metrics: Mapping[str, float]) -> None:
+        record = self.record
+        loss = record.loss_sum / max(1, record.pictures)
+        where = (record.epoch + 1, self.settings.epochs, record.step, self.steps)
+        self.progress(Progress(*where, loss, self._base_lr(), metrics))
+
+    def _save(self) -> None:
+        self._saved = time.monotonic()
+        if not self.accelerator.is_main_process:
+            return
+        self._check_weights()
+        scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None
+        path = self.folder / STATE_FILE
+        try:
+            write_state(path, self.objective, self.optimizer, self.record, self.facts, scaler)
+        except RunError as error:
+            if not path.exists():
+                raise
+            raise RunError(f"{error}; the last state in {path} is whole, the same command goes on from it") from error
+
+
+def _improves(value: float, best: float | None) -> bool:
+    return best is None or math.isnan(best) or value > best
+
+
+def _base(group: Mapping[str, Any], key: str) -> float:
+    return float(group[key] / group.get("multiplier", 1.0))
+
+
+def _silent(_progress: Progress) -> None:
+    pass
