@@ -59,13 +59,12 @@ def irn_loss(edge_logits: Tensor, displacement: Tensor, labels: Tensor, radius: 
     """
     _check(edge_logits, displacement, labels)
     dtype = torch.promote_types(edge_logits.dtype, torch.float32)
-    maxima = PathMaxima(edge_logits.squeeze(1).to(dtype).sigmoid(), radius)
-    counts, sums = torch.zeros(3, dtype=dtype, device=labels.device), torch.zeros((), device=labels.device)
+    maxima, displacement = PathMaxima(edge_logits.squeeze(1).to(dtype).sigmoid(), radius), displacement.to(dtype)
+    counts, sums = labels.new_zeros(3, dtype=dtype), labels.new_zeros(3, 2, dtype=dtype)
     for offset in maxima.offsets:
-        counts += _pair_masks(labels, offset).sum(dim=1)
-        sums = sums + checkpoint(
-            _pair_sums, maxima, displacement.to(dtype), labels, offset, use_reentrant=False, preserve_rng_state=False
-        )
+        inputs = (maxima, displacement, labels, offset)
+        counts = counts + _pair_masks(labels, offset).sum(dim=1)
+        sums = sums + checkpoint(_pair_sums, *inputs, use_reentrant=False, preserve_rng_state=False)
     unlikely, distance = sums[:, 0] / (counts + _EPSILON), sums[:2, 1] / (2 * counts[:2] + _EPSILON)
     boundary_loss, displacement_loss = (unlikely[:2].mean() + unlikely[2]) / 2, distance.mean()
     return IRNLoss(boundary_loss, displacement_loss, boundary_loss + displacement_loss)
