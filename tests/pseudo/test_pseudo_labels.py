@@ -70,6 +70,10 @@ class TestThresholds:
         below, above = np.nextafter(np.float32(0.3), np.float32([0, 1]))
         assert row([below, 0.3, above], threshold=0.3) == [0, 0, 5]
 
+    def test_neighbouring_scores_of_two_classes(self):
+        # In float32 both differences round to 0.75, and the first class would win.
+        assert row([0.75], [0.75 + 2**-24], threshold=2**-25) == [1]
+
     def test_each_class_has_its_own(self):
         scores = [0.2, 0.4, 0.6, 0.8]
         assert row(scores, class_thresholds={"cat": 0.5}) == [0, 0, 5, 5]

@@ -234,8 +234,8 @@ class TestErrors:
             ),
             (
                 torch.ones(1, 3, 4, 4),
-                torch.ones(1, 2, 4, 4, dtype=torch.uint8),
-                "scores are floating point; got torch.uint8",
+                torch.ones(1, 2, 4, 4, dtype=torch.float16),
+                "scores are float32 or float64, for squares of colours overflow others; got torch.float16",
             ),
             (
                 torch.ones(1, 3, 4, 4),

@@ -62,7 +62,7 @@ def local_affinity(pictures: Tensor, scores: Tensor, settings: AffinitySettings 
     Args:
         pictures: RGB, (N, 3, H, W), floating point or uint8; in [0, 1] or [0, 255], it is the same: differences of
             colour count against their own standard deviation.
-        scores: (N, C, H, W), floating point, on the device of the pictures; any range.
+        scores: (N, C, H, W), float32 or float64, on the device of the pictures; any range.
         settings: None takes the defaults.
 
     Returns:
@@ -147,8 +147,8 @@ def _check(pictures: Tensor, scores: Tensor) -> None:
             "pictures and scores are as many and of one size; got pictures "
             f"{tuple(pictures.shape)} and scores {tuple(scores.shape)}; resize the scores to the pictures"
         )
-    if not scores.is_floating_point():
-        raise SettingError(f"scores are floating point; got {scores.dtype}")
+    if scores.dtype not in (torch.float32, torch.float64):
+        raise SettingError(f"scores are float32 or float64, for squares of colours overflow others; got {scores.dtype}")
     if pictures.device != scores.device:
         raise SettingError(f"pictures are on {pictures.device} and scores on {scores.device}; move one of them")
 
