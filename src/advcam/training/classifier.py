@@ -84,7 +84,7 @@ class ClassifierSettings(LoopSettings):
     kind: Literal["auto", "multi-label", "single-label"] = "auto"
     augmentation: RecipeName = "resized-crop"
     crop: int | None = Field(default=None, ge=32)
-    lr: float = Field(default=0.01, gt=0)
+    lr: float = Field(default=0.001, gt=0)
     head_multiplier: float = Field(default=10.0, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     optimizer: OptimizerName = "sgd"
@@ -177,7 +177,7 @@ def train_classifier(
         RunError: The folder holds another training, or cannot be written to.
     """
     targets = class_targets(samples_train, class_names, settings.kind, allow_absent=settings.allow_absent)
-    start = starting_point(settings.model, len(class_names), settings.weights, settings.output_stride)
+    start = starting_point(settings.model, len(class_names), settings.weights, settings.output_stride, settings.seed)
     choose_trained(start, settings.trained, settings.frozen_statistics)
     objective = _objective(start, targets, settings).to(checked_device(device))
     pictures = TrainingPictures(samples_train, targets.labels, _preparation(start, settings), settings.seed)

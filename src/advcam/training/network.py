@@ -1,11 +1,12 @@
 """The network that a training begins with: pretrained weights, a new head, and which of its layers are trained."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from advcam.classifiers.catalogue import EMBEDDED, load_classifier
@@ -42,8 +43,13 @@ def starting_point(
     num_classes: int,
     weights: str | PathLike[str] | None = None,
     output_stride: int | None = None,
+    seed: int = 0,
 ) -> StartingPoint:
     """A network with K outputs, filled with pretrained weights as far as they fit.
+
+    A head that does not fit is drawn as PyTorch does, uniform within 1 / sqrt(features), as the head of IRN and AdvCAM.
+    timm's own rule for EfficientNets goes by the number of classes, and few classes would start with scores in the
+    tens.
 
     Args:
         model: Name as `advcam.load_classifier` takes it.
@@ -51,22 +57,24 @@ def starting_point(
         weights: A file of weights of the same network with any number of classes; the word "random"; None takes the
             embedded ones. A head of another size starts at random.
         output_stride: See `advcam.load_classifier`.
+        seed: Of what starts at random.
 
     Raises:
         ModelError: An unknown network, or one whose head is not found.
         WeightsError: No weights, or a file that is not of this network.
     """
-    classifier = load_classifier(model, weights="random", num_classes=num_classes, output_stride=output_stride)
-    network = classifier.module
-    head = _head(classifier, num_classes)
-    fast = tuple(getattr(network, "new_layers", head))
-    fresh: tuple[str, ...] = ()
-    if weights is None and model in EMBEDDED:
-        fresh = _fill(network, load_classifier(model).module.state_dict(), {*head, *fast}, model)
-    elif weights is None:
+    if weights is None and model not in EMBEDDED:
         load_classifier(model, num_classes=num_classes)  # says which weights are needed
-    elif weights != "random":
-        fresh = _fill(network, read_weights(weights), {*head, *fast}, str(weights))
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        classifier = load_classifier(model, weights="random", num_classes=num_classes, output_stride=output_stride)
+        network = classifier.module
+        head = _head(classifier, num_classes)
+        fast = tuple(getattr(network, "new_layers", head))
+        fresh: tuple[str, ...] = ()
+        if weights != "random":
+            tensors = load_classifier(model).module.state_dict() if weights is None else read_weights(weights)
+            fresh = _fill(network, tensors, {*head, *fast}, str(weights or model))
     return StartingPoint(network, head, fast, Normalisation(classifier.mean, classifier.std), fresh)
 
 
@@ -143,11 +151,15 @@ def _fill(network: nn.Module, tensors: dict[str, Tensor], optional: set[str], so
             f"{more}; choose the network that they were trained with"
         )
     # A head is taken whole or not at all.
-    unfit = {layer for layer in optional if any(_inside(name, [layer]) for name in fresh)}
+    unfit = sorted(layer for layer in optional if any(_inside(name, [layer]) for name in fresh))
     taken = {name: value for name, value in fitting.items() if not _inside(name, unfit)}
     network.load_state_dict(taken, strict=False)
+    for name in unfit:
+        for layer in network.get_submodule(name).modules():
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                layer.reset_parameters()
     return tuple(name for name in own if _inside(name, unfit))
 
 
-def _inside(name: str, layers: Sequence[str] | set[str]) -> bool:
+def _inside(name: str, layers: Collection[str]) -> bool:
     return any(name == layer or name.startswith(f"{layer}.") for layer in layers)
