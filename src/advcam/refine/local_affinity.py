@@ -61,13 +61,14 @@ def local_affinity(pictures: Tensor, scores: Tensor, settings: AffinitySettings 
 
     Args:
         pictures: RGB, (N, 3, H, W), floating point or uint8; in [0, 1] or [0, 255], it is the same: differences of
-            colour count against their own standard deviation.
+            colour count against their own standard deviation. Distances count in pixels, and the default fits pictures
+            of about 500; shrink larger ones, or raise `reduction`.
         scores: (N, C, H, W), float32 or float64, on the device of the pictures; any range.
         settings: None takes the defaults.
 
     Returns:
-        (N, C, H, W), each map between its own least and greatest value before. Maps with maximum 1 end below it, and
-        are best left so: thresholds keep their meaning, where division by the new maximum would raise them.
+        (N, C, H, W), each map between its own least and greatest value before. Maps with maximum 1 end below it.
+        Thresholds keep about their meaning so; for maps divided by their new maximum they have to be higher.
 
     Raises:
         SettingError: Shapes, types or devices that do not fit.
@@ -108,7 +109,9 @@ def affinity_weights(pictures: Tensor, settings: AffinitySettings) -> Tensor:
     weights = pictures.new_empty(len(pictures), count, *pictures.shape[2:])
     for index, neighbours in enumerate(_shifted(pictures, settings.dilations)):
         weights[:, index] = -((neighbours - pictures) / width).square_().mean(dim=1)
-    return weights.softmax(dim=1)
+    # The softmax in place: weights are the most that is in memory here.
+    weights.sub_(weights.amax(dim=1, keepdim=True)).exp_()
+    return weights.div_(weights.sum(dim=1, keepdim=True))
 
 
 def _average(scores: Tensor, weights: Tensor, dilations: tuple[int, ...]) -> Tensor:
