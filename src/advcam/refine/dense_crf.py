@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from advcam.errors import PictureError, SettingError
-from advcam.refine.permutohedral import ROWS_AT_ONCE, Lattice, LatticeFilter, joined, permutohedral_lattice
+from advcam.refine.permutohedral import Lattice, LatticeFilter, joined, permutohedral_lattice
 
 #: Added to n_i, as pydensecrf does, so that a pixel that nothing reaches divides by something.
 _EPSILON = 1e-20
@@ -154,10 +154,8 @@ def _mean_field(kernels: LatticeFilter, energies: Tensor, iterations: int, margi
     """Mean field from energies (P, L) of P pixels, written to marginals (P, L)."""
     torch.softmax(-energies, 1, out=marginals)
     for _ in range(iterations):
-        points = kernels.points(marginals)
-        parts = torch.split(energies, ROWS_AT_ONCE), torch.split(marginals, ROWS_AT_ONCE)
-        for block, energy, marginal in zip(kernels.slices, *parts, strict=True):
-            torch.softmax((block @ points).sub_(energy), 1, out=marginal)
+        for rows, messages in kernels.blocks(marginals):
+            torch.softmax(messages.sub_(energies[rows]), 1, out=marginals[rows])
 
 
 def _kernel(features: Tensor, weight: float) -> Lattice:

@@ -13,8 +13,9 @@ together, and neighbours are found by bisection. What is left are sparse matrice
 iteration to all channels of a position at once.
 """
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,9 +24,9 @@ from torch.nn.functional import embedding_bag
 
 from advcam.errors import SettingError
 
-#: Rows of a product that are made at once: few enough that the memory of one block serves the next. Asking the system
-#: for new memory takes longer than the product.
-ROWS_AT_ONCE = 1 << 16
+#: Values of a product that are made at once, 16 MB: few enough that the memory of one block serves the next. Asking the
+#: system for new memory takes longer than the product.
+_VALUES_AT_ONCE = 1 << 22
 _LARGEST_KEY = 1 << 62
 
 
@@ -49,13 +50,13 @@ class SparseRows:
     def __matmul__(self, values: Tensor) -> Tensor:
         return embedding_bag(self.columns, values, self.starts[:-1], mode="sum", per_sample_weights=self.weights)
 
-    def blocks(self) -> "list[SparseRows]":
-        """The matrix cut into blocks of rows, from top to bottom."""
-        cuts = [*range(0, len(self), ROWS_AT_ONCE), len(self)]
+    def blocks(self, rows: int) -> "list[tuple[slice, SparseRows]]":
+        """The matrix cut into blocks of so many rows: which rows, and what stands there."""
+        cuts = [*range(0, len(self), rows), len(self)]
         entries = self.starts[cuts].tolist()
         return [
-            SparseRows(self.columns[first:last], self.starts[top : bottom + 1] - first, self.weights[first:last])
-            for top, bottom, first, last in zip(cuts, cuts[1:], entries, entries[1:], strict=False)
+            (slice(top, bottom), SparseRows(self.columns[i:j], self.starts[top : bottom + 1] - i, self.weights[i:j]))
+            for top, bottom, i, j in zip(cuts, cuts[1:], entries, entries[1:], strict=False)
         ]
 
 
@@ -94,23 +95,33 @@ class LatticeFilter:
     """
 
     def __init__(self, lattice: Lattice, channels: int) -> None:
-        self.slices = lattice.slices.blocks()
-        self._steps = [matrix.blocks() for matrix in (lattice.splat, *lattice.blurs)]
-        self._points = lattice.splat.weights.new_empty(2, len(lattice.splat), channels)
+        rows = max(1, _VALUES_AT_ONCE // channels)
+        self._steps = [matrix.blocks(rows) for matrix in (lattice.splat, *lattice.blurs)]
+        self._slices = lattice.slices.blocks(rows)
+        self._memory = lattice.splat.weights.new_empty(2, len(lattice.splat), channels)
 
-    def points(self, values: Tensor) -> Tensor:
-        """The lattice points (M, C) that values (N, C) give; valid until the next call."""
-        for number, step in enumerate(self._steps):
-            out = self._points[number % 2]
-            for block, place in zip(step, torch.split(out, ROWS_AT_ONCE), strict=True):
-                place.copy_(block @ values)
-            values = out
-        return values
+    def blocks(self, values: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """F times the values (N, C), some rows at once: which rows, and their values.
+
+        The values may be overwritten as soon as the first block is there.
+        """
+        for step, memory in zip(self._steps, itertools.cycle(self._memory), strict=False):
+            values = _product(step, values, memory)
+        for rows, block in self._slices:
+            yield rows, block @ values
 
     def __call__(self, values: Tensor) -> Tensor:
         """F times the values, (N, C)."""
-        points = self.points(values)
-        return torch.cat([block @ points for block in self.slices])
+        return torch.cat([block for _, block in self.blocks(values)])
+
+
+def _product(blocks: Sequence[tuple[slice, SparseRows]], values: Tensor, memory: Tensor) -> Tensor:
+    """A matrix times values; written to the memory where it comes in several blocks."""
+    if len(blocks) == 1:
+        return blocks[0][1] @ values
+    for rows, block in blocks:
+        memory[rows] = block @ values
+    return memory
 
 
 def permutohedral_lattice(features: Tensor) -> Lattice:
