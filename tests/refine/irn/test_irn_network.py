@@ -101,6 +101,7 @@ def test_training_leaves_the_classifier_as_it_was(network, backbone):
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
     wanted = [parameter.requires_grad for parameter in backbone.parameters()]
     network.train()
+    backbone.train()
     optimizer = torch.optim.SGD(network.parameter_groups(0.1), lr=0.1)
     old = {name: value.clone() for name, value in network.state_dict().items()}
     edges, displacement = network(torch.randn(2, 3, 64, 64))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from irn_literal import transition_matrix, walk
 
-from advcam.errors import SettingError
+from advcam.errors import ModelError, SettingError
 from advcam.refine.irn.walk import enlarge, random_walk, refine_maps, start_maps
 
 
@@ -177,3 +177,17 @@ def test_logits_of_another_picture_are_refused():
         refine_maps(torch.zeros(1, 4, 4), torch.zeros(1, 8, 4), (33, 16))
     with pytest.raises(SettingError, match=r"class maps are \(C, h, w\)"):
         refine_maps(torch.zeros(4, 4), torch.zeros(1, 4, 4), (16, 16))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_of_a_diverged_network_are_refused(value):
+    with pytest.raises(ModelError, match="edge logits hold NaN or infinity: the training of IRN diverged"):
+        refine_maps(torch.zeros(1, 4, 4), torch.full((1, 4, 4), value), (16, 16))
+
+
+def test_more_classes_than_one_part_holds_walk_the_same():
+    """On a CPU classes walk in parts, which thread pools leave alone; one part here is 3 classes."""
+    start, boundary = torch.rand(7, 100, 100), torch.rand(100, 100)
+    together = random_walk(start, boundary, radius=2, steps=4)
+    for index in range(7):
+        assert torch.equal(together[index], random_walk(start[index : index + 1], boundary, radius=2, steps=4)[0])

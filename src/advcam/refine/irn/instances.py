@@ -75,6 +75,7 @@ def instance_masks(
 
     Raises:
         SettingError: The shapes do not fit, or a setting is out of its range.
+        ModelError: The edge logits hold NaN or infinity.
     """
     check_threshold(background)
     boundary = boundary_of(edge_logits, image_size)

@@ -33,7 +33,7 @@ class IRNetwork(nn.Module):
     onto the same classifier again. Moving the network (`to`) moves the classifier too.
 
     Args:
-        backbone: A timm network; it stays in evaluation mode.
+        backbone: A timm network; it is run in evaluation mode, with its stored statistics, and left in it.
 
     Raises:
         ModelError: The network does not offer features of five stages.
@@ -45,12 +45,11 @@ class IRNetwork(nn.Module):
         super().__init__()
         channels, self._indices, self._multiple = _stages(backbone)
         # In a tuple nn.Module does not see it: no parameter, no entry of the state_dict, nothing to synchronise.
-        self._borrowed = (backbone.eval(),)
+        self._borrowed = (backbone,)
         self.edges = _EdgeBranch(channels)
         self.displacements = _DisplacementBranch(channels)
         self.register_buffer("mean_displacement", torch.zeros(2))
-        like = next(backbone.parameters())
-        self.to(like.device)
+        self.to(next(backbone.parameters()).device)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Edges and displacements of a batch; in evaluation without the mean displacement.
@@ -103,12 +102,6 @@ class IRNetwork(nn.Module):
             {"params": list(self.displacements.parameters()), "lr": 10 * learning_rate},
         ]
 
-    def train(self, mode: bool = True) -> Self:
-        """Switch the branches; the classifier keeps its stored statistics."""
-        super().train(mode)
-        self._borrowed[0].eval()
-        return self
-
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Behind `to`, `cuda` and the like."""
         self._borrowed[0]._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -117,11 +110,10 @@ class IRNetwork(nn.Module):
 
     def _answer(self, padded: Tensor) -> tuple[Tensor, Tensor]:
         """Edges and displacements of padded pictures, at stride 4."""
+        backbone: Any = self._borrowed[0].eval()
         with torch.no_grad():
             inputs = padded.contiguous(memory_format=torch.channels_last)
-            features = self._borrowed[0].forward_intermediates(  # type: ignore[operator]
-                inputs, indices=self._indices, intermediates_only=True
-            )
+            features = backbone.forward_intermediates(inputs, indices=self._indices, intermediates_only=True)
             features[0] = functional.max_pool2d(features[0], kernel_size=3, stride=2, padding=1)
         height, width = padded.shape[-2:]
         sizes = [(height // stride, width // stride) for stride in (GRID_STRIDE, 2 * GRID_STRIDE)]

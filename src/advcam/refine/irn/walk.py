@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from advcam.errors import SettingError
+from advcam.errors import ModelError, SettingError
 from advcam.refine.irn.pairs import affinities, pair_views
 from advcam.refine.irn.paths import Offset
 
@@ -30,6 +30,8 @@ from advcam.refine.irn.paths import Offset
 GRID_STRIDE = 4
 #: Sum of the Chebyshev coefficients that are left out.
 _TAIL = 1e-10
+#: PyTorch divides CPU operations on this many values or more among threads, which here wait longer than they work.
+_SERIAL = 2**15 - 1
 
 #: A view of the next map, the weights of the pairs, a view of the map: next += weights * map.
 _Shift = tuple[Tensor, Tensor, Tensor]
@@ -67,21 +69,11 @@ def random_walk(start: Tensor, boundary: Tensor, radius: int = 5, beta: float = 
     # Not on Apple's GPUs, which have no float64.
     dtype = torch.float32 if start.device.type == "mps" else torch.float64
     weights = {offset: a[0] ** beta for offset, a in affinities(boundary[None].to(dtype), radius)}
-    half_sum = (_weight_sum(boundary, weights, dtype) / 2).contiguous()
+    half_sum = _weight_sum(boundary, weights, dtype) / 2
     coefficients = _chebyshev_coefficients(steps)
-    even, odd = start.to(dtype, copy=True), torch.zeros_like(start, dtype=dtype)
-    result = coefficients[0] * even
-    to_odd, to_even = _shifts(weights, even, odd), _shifts(weights, odd, even)
-    for k, coefficient in enumerate(coefficients[1:], start=1):
-        source, target, shifts = (even, odd, to_odd) if k % 2 else (odd, even, to_even)
-        # target = 2 source T - target, in place: S / 2 is multiplied in and divided out again.
-        torch.addcmul(source, half_sum, target, value=-1, out=target)
-        for view, weight, shifted in shifts:
-            view.addcmul_(weight, shifted)
-        target.div_(half_sum if k > 1 else 2 * half_sum)
-        if coefficient:
-            result.add_(target, alpha=coefficient)
-    return result.to(start.dtype)
+    together = _SERIAL // boundary.numel() if start.device.type == "cpu" else len(start)
+    parts = start.to(dtype).split(max(together, 1))  # type: ignore[no-untyped-call]
+    return torch.cat([_chebyshev_sum(part, weights, half_sum, coefficients) for part in parts]).to(start.dtype)
 
 
 def refine_maps(
@@ -113,6 +105,7 @@ def refine_maps(
 
     Raises:
         SettingError: The shapes do not fit, or a setting is out of its range.
+        ModelError: The edge logits hold NaN or infinity.
     """
     boundary = boundary_of(edge_logits, image_size)
     starts = start_maps(to_grid(maps, boundary), boundary, power)
@@ -126,6 +119,7 @@ def boundary_of(edge_logits: Tensor, image_size: tuple[int, int]) -> Tensor:
 
     Raises:
         SettingError: The logits are not those of a picture of this size.
+        ModelError: They hold NaN or infinity.
     """
     expected = tuple(-(-side // GRID_STRIDE) for side in image_size)
     if edge_logits.shape not in (expected, (1, *expected)):
@@ -133,7 +127,9 @@ def boundary_of(edge_logits: Tensor, image_size: tuple[int, int]) -> Tensor:
             f"a picture of {image_size[0]} x {image_size[1]} pixels has edge logits of shape {(1, *expected)}, a "
             f"quarter rounded up; got {tuple(edge_logits.shape)}; give the size of the picture that the network saw"
         )
-    return edge_logits.view(expected).to(torch.promote_types(edge_logits.dtype, torch.float32)).sigmoid()
+    if not edge_logits.isfinite().all():
+        raise ModelError("the edge logits hold NaN or infinity: the training of IRN diverged; lower its learning rate")
+    return edge_logits.reshape(expected).to(torch.promote_types(edge_logits.dtype, torch.float32)).sigmoid()
 
 
 def to_grid(maps: Tensor, boundary: Tensor) -> Tensor:
@@ -156,6 +152,25 @@ def enlarge(maps: Tensor, image_size: tuple[int, int]) -> Tensor:
         return maps.new_zeros((0, *image_size))
     large = functional.interpolate(maps[None], scale_factor=GRID_STRIDE, mode="bilinear", align_corners=False)[0]
     return large[:, : image_size[0], : image_size[1]]
+
+
+def _chebyshev_sum(
+    start: Tensor, weights: dict[Offset, Tensor], half_sum: Tensor, coefficients: Sequence[float]
+) -> Tensor:
+    """Sum of c_k v C_k(T) for v (C, h, w), with S / 2 (h, w)."""
+    even, odd = start.clone(memory_format=torch.contiguous_format), torch.zeros_like(start)
+    result = coefficients[0] * start
+    to_odd, to_even = _shifts(weights, even, odd), _shifts(weights, odd, even)
+    for k, coefficient in enumerate(coefficients[1:], start=1):
+        source, target, shifts = (even, odd, to_odd) if k % 2 else (odd, even, to_even)
+        # target = 2 source T - target, in place: what is subtracted is multiplied by S / 2, as all is divided by it.
+        torch.addcmul(source, half_sum, target, value=-1, out=target)
+        for view, weight, shifted in shifts:
+            view.addcmul_(weight, shifted)
+        target.div_(half_sum if k > 1 else 2 * half_sum)
+        if coefficient:
+            result.add_(target, alpha=coefficient)
+    return result
 
 
 def _weight_sum(boundary: Tensor, weights: dict[Offset, Tensor], dtype: torch.dtype) -> Tensor:
