@@ -132,7 +132,7 @@ def dense_crf(pictures: Tensor, unary: Tensor, settings: CrfSettings = IRN_LABEL
         lie side by side (channels last).
 
     Raises:
-        PictureError: The pictures are not RGB, empty, or hold values out of range.
+        PictureError: The pictures are not RGB, empty, or hold values outside 0 to 255.
         SettingError: The energies do not fit the pictures or are not finite, or the kernels are too narrow.
     """
     _check(pictures, unary)
@@ -177,14 +177,13 @@ def _check(pictures: Tensor, unary: Tensor) -> None:
             f"unary energies are (N, L, H, W) with at least one label, at the size of the pictures "
             f"{tuple(pictures.shape)}; got shape {tuple(unary.shape)}; resize them to the pictures"
         )
-    if pictures.is_floating_point() and not _all_finite(pictures):
-        raise PictureError("pictures hold values from 0 to 255; got NaN or infinity")
-    if not _all_finite(unary):
+    low, high = pictures.aminmax()
+    if not (low >= 0 and high <= 255):
+        raise PictureError(
+            f"a dense CRF takes pictures with values from 0 to 255; got {low:g} to {high:g}; undo the normalisation"
+        )
+    # NaN passes through the extremes, which are found several times faster than a look at each value takes.
+    if not torch.stack(unary.aminmax()).isfinite().all():
         raise SettingError(
             "unary energies are finite; got NaN or infinity; use probability_unary, which cuts small probabilities off"
         )
-
-
-def _all_finite(values: Tensor) -> bool:
-    """By the extremes, which NaN passes through: several times faster than a look at each value."""
-    return bool(torch.stack(values.aminmax()).isfinite().all())
