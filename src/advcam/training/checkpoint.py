@@ -41,7 +41,8 @@ class Record:
         pictures: Pictures seen in these steps.
         first_loss: Of the first step of the training.
         best: Best metric so far; None before the first validation.
-        best_epoch: When it was reached, counted from 1; 0 for never.
+        best_epoch: The last epoch that reached it, counted from 1; 0 for none.
+        improved: The first one.
         stopped: Ended by early stopping.
         history: One entry for each finished epoch.
     """
@@ -53,6 +54,7 @@ class Record:
     first_loss: float | None = None
     best: float | None = None
     best_epoch: int = 0
+    improved: int = 0
     stopped: bool = False
     history: list[Epoch] = field(default_factory=list)
 

@@ -1,8 +1,8 @@
 """The one training loop: any loss over any pictures, on a CPU, a GPU or many, killed and continued at will.
 
 Hugging Face accelerate moves the work to the device, sums gradients over passes and processes, and computes in half
-precision. Started by `accelerate launch` or `torchrun` each process takes its share of every batch; the training is the
-same as that of one process, but for the rounding of sums.
+precision. Started by `torchrun` (or, on GPUs, `accelerate launch`) each process takes its share of every batch; the
+training is the same as that of one process, but for the rounding of sums and for dropout.
 
 What a step does is decided by the seed and its number alone: the order of the pictures, their augmentation, dropout and
 learning rate. With the state on disk a training that was killed and started again ends with the same weights, bit for
@@ -53,7 +53,7 @@ class LoopSettings(BaseModel):
         seed: Decides order, augmentation and dropout.
         workers: Processes that read pictures; None: none on a CPU, up to 8 for a GPU.
         clip_gradient: Largest L2 norm of the gradient of a step; None: no limit.
-        patience: Epochs without a better metric after which the training stops; None: never.
+        patience: Epochs without a higher metric after which the training stops; None: never.
         log_every: Steps from one report of progress to the next.
         save_minutes: Minutes from one state on disk to the next; also written after each epoch.
     """
@@ -177,7 +177,8 @@ def train(
         settings: Of the loop.
         folder: Of the two files; created.
         validate: Measures `objective.network` after each epoch, in the main process alone.
-        better: Name of the metric of `validate` that tells the best epoch; the highest is the best.
+        better: Name of the metric of `validate` that tells the best epoch: the highest, and of equal ones the last,
+            as few pictures make many epochs equal. Early stopping waits for a higher one.
         facts: What else must be the same for a training to be continued: learning rate, classes, pictures.
         progress: Told every few steps and after each epoch, in the main process alone.
 
@@ -269,12 +270,14 @@ class _Loop:
         record.epoch += 1
         record.history.append({"epoch": record.epoch, "training_loss": mean_loss, "lr": self._base_lr(), **metrics})
         record.step, record.loss_sum, record.pictures = 0, 0.0, 0
-        if validate is None or _improves(metrics[better], record.best):
+        if validate is None or not _worse(metrics[better], record.best):
+            if validate is None or metrics[better] != record.best:
+                record.improved = record.epoch
             record.best, record.best_epoch = metrics.get(better), record.epoch
             if self.accelerator.is_main_process:
                 write_weights(self.folder / BEST_FILE, self.objective.network, {"epoch": record.epoch, **metrics})
         patience = self.settings.patience
-        waited = record.epoch - record.best_epoch
+        waited = record.epoch - record.improved
         record.stopped = patience is not None and waited >= patience and record.epoch < self.settings.epochs
         self._save()
         self.accelerator.wait_for_everyone()
@@ -381,8 +384,9 @@ class _Loop:
             raise RunError(f"{error}; the last state in {path} is whole, the same command goes on from it") from error
 
 
-def _improves(value: float, best: float | None) -> bool:
-    return best is None or math.isnan(best) or value > best
+def _worse(value: float, best: float | None) -> bool:
+    """Whether a metric is below the best one, or is NaN where that is not."""
+    return best is not None and not math.isnan(best) and not value >= best
 
 
 def _base(group: Mapping[str, Any], key: str) -> float:

@@ -1,0 +1,152 @@
+"""A new head as a mixture of the old one: each class a sparse, non-negative sum of pretrained outputs.
+
+A linear head of K classes on D features has K D weights, more than a few hundred pictures can settle, and the class
+activation maps of such a head are wide. Here its weights are W = A V with the J outputs V (J, D) of the pretrained head,
+and A (K, J), not negative, is all that is learnt:
+
+    minimise over A >= 0, b    mean loss( A V f + b )  +  penalty * sum A
+
+The sum of A is its L1 norm, so most entries end at 0: a class becomes a handful of ImageNet classes, found from the
+image labels alone. The network itself is not trained. This is our own, not of the paper; docs/training.md says what it
+gains.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from advcam.errors import ModelError, SettingError
+from advcam.training.classification import TrainingPictures, class_scores
+
+#: Where every root of A starts: small, so that only what helps grows.
+_START = 0.03
+_STEPS = 300
+#: Looks at pictures whose features are kept in memory and fitted at once.
+_MOST_LOOKS = 100_000
+
+
+def fit_mixture(
+    features: Tensor,
+    pretrained: Tensor,
+    loss: Callable[[Tensor], Tensor],
+    num_classes: int,
+    penalty: float = 1e-3,
+) -> tuple[Tensor, Tensor]:
+    """Weights and bias of the new head; the same at every run.
+
+    A is the square of what L-BFGS moves, which keeps it from being negative.
+
+    Args:
+        features: Means of the last features over each picture, (N, D).
+        pretrained: V, weights of the pretrained head, (J, D).
+        loss: Of scores (N, K), a scalar.
+        num_classes: K.
+        penalty: Weight of the L1 norm; the greater, the fewer pretrained outputs make a class.
+
+    Returns:
+        W (K, D) and b (K,).
+    """
+    answers = features @ pretrained.T
+    roots = torch.full((num_classes, len(pretrained)), _START).to(answers).requires_grad_()
+    bias = torch.zeros(num_classes).to(answers).requires_grad_()
+    optimizer = torch.optim.LBFGS([roots, bias], max_iter=_STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        mixture = roots**2
+        total = loss(answers @ mixture.T + bias) + penalty * mixture.sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    optimizer.step(closure)  # type: ignore[arg-type]
+    return (roots.detach() ** 2) @ pretrained, bias.detach()
+
+
+def collect_features(
+    network: nn.Module,
+    head: str,
+    pictures: TrainingPictures,
+    *,
+    looks: int,
+    batch_size: int,
+    precision: torch.dtype,
+    progress: Callable[[int, int, int, int], None],
+) -> tuple[Tensor, Tensor]:
+    """What the head sees of augmented pictures, and their labels.
+
+    Args:
+        network: In evaluation mode, on its device.
+        head: Name of its head.
+        pictures: N of them.
+        looks: Times that every picture is seen, augmented anew.
+        batch_size: Pictures a pass.
+        precision: In which the network is run.
+        progress: Told look (from 1), looks, passes done of it, and passes of it.
+
+    Returns:
+        Features (looks N, D) and labels (looks N, K), on the device of the network.
+
+    Raises:
+        SettingError: More looks than fit into memory.
+    """
+    if looks * len(pictures) > _MOST_LOOKS:
+        raise SettingError(
+            f'trained="mixture" keeps what it sees of every picture: {looks} epochs of {len(pictures):,} pictures are '
+            f"more than {_MOST_LOOKS:,}; take fewer epochs, or another choice of trained"
+        )
+    device, features, labels = next(network.parameters()).device, list[Tensor](), list[Tensor]()
+    with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        for look in range(looks):
+            pictures.set_epoch(look)
+            loader = DataLoader(pictures, batch_size, generator=torch.Generator())
+            for number, batch in enumerate(loader, start=1):
+                with _inputs_of(network, head) as seen:
+                    class_scores(network, batch["pictures"].to(device))
+                features.append(_pooled(seen[0]).float())
+                labels.append(batch["labels"].to(device))
+                progress(look + 1, looks, number, len(loader))
+    return torch.cat(features), torch.cat(labels)
+
+
+def head_weights(network: nn.Module, head: Sequence[str]) -> nn.Linear | nn.Conv2d:
+    """The linear head of a network.
+
+    Raises:
+        ModelError: Its head is something else.
+    """
+    layer = network.get_submodule(head[0]) if len(head) == 1 else None
+    linear = isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1))
+    if not linear:
+        raise ModelError(
+            f'trained="mixture" mixes the outputs of a linear head; {type(network).__name__} has none; '
+            'take "head", "last" or "all"'
+        )
+    assert isinstance(layer, nn.Linear | nn.Conv2d)
+    return layer
+
+
+def set_head(layer: nn.Linear | nn.Conv2d, weight: Tensor, bias: Tensor) -> None:
+    """Fill a linear head with weights (K, D) and a bias (K,), which is left out where the head has none."""
+    with torch.no_grad():
+        layer.weight.copy_(weight.view_as(layer.weight))
+        if layer.bias is not None:
+            layer.bias.copy_(bias)
+
+
+@contextmanager
+def _inputs_of(network: nn.Module, head: str) -> Iterator[list[Tensor]]:
+    """The inputs of a layer at each call while this lasts."""
+    seen: list[Tensor] = []
+    handle = network.get_submodule(head).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def _pooled(inputs: Tensor) -> Tensor:
+    """(N, D) of what a head sees, (N, D) or (N, D, h, w)."""
+    return inputs if inputs.ndim == 2 else inputs.mean(dim=(2, 3))
