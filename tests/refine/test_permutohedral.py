@@ -120,9 +120,10 @@ def test_the_order_of_positions_does_not_matter():
 
 
 def test_joined_lattices_add_their_filters():
-    flat, deep, values = drawn(2, 50), drawn(4, 50, seed=1), drawn(50, 3, seed=2)
-    both = joined([permutohedral_lattice(flat), permutohedral_lattice(deep)])
-    torch.testing.assert_close(LatticeFilter(both, 3)(values), filtered(flat, values) + filtered(deep, values))
+    several, values = [drawn(d, 50, seed=d) for d in (2, 4, 1)], drawn(50, 3)
+    together = joined([permutohedral_lattice(features) for features in several])
+    expected = sum(filtered(features, values) for features in several)
+    torch.testing.assert_close(LatticeFilter(together, 3)(values), expected)
 
 
 def test_scaled_multiplies_on_both_sides():

@@ -155,7 +155,7 @@ def joined(lattices: Sequence[Lattice]) -> Lattice:
     positions = len(lattices[0].slices)
     directions = max(len(lattice.blurs) for lattice in lattices)
     blurs = [(*lattice.blurs, *[_identity(lattice)] * (directions - len(lattice.blurs))) for lattice in lattices]
-    before = [0, *(len(lattice.splat) for lattice in lattices[:-1])]
+    before = [0, *itertools.accumulate(len(lattice.splat) for lattice in lattices[:-1])]
     columns = [
         lattice.slices.columns.view(positions, -1) + shift for lattice, shift in zip(lattices, before, strict=True)
     ]
@@ -170,11 +170,10 @@ def joined(lattices: Sequence[Lattice]) -> Lattice:
 def _stacked(matrices: Sequence[SparseRows], shifts: Sequence[int]) -> SparseRows:
     """Matrices one below the other, with the columns of each moved to the right."""
     columns = [matrix.columns + shift for matrix, shift in zip(matrices, shifts, strict=True)]
-    entries = [0, *(len(matrix.columns) for matrix in matrices)]
-    starts = [matrix.starts[:-1] + sum(entries[: i + 1]) for i, matrix in enumerate(matrices)]
-    return SparseRows(
-        torch.cat(columns), _with_end(torch.cat(starts), sum(entries)), torch.cat([m.weights for m in matrices])
-    )
+    first = [0, *itertools.accumulate(len(matrix.columns) for matrix in matrices)]
+    starts = [matrix.starts[:-1] + entry for matrix, entry in zip(matrices, first, strict=False)]
+    weights = torch.cat([matrix.weights for matrix in matrices])
+    return SparseRows(torch.cat(columns), _with_end(torch.cat(starts), first[-1]), weights)
 
 
 def _equal_rows(columns: Tensor, weights: Tensor) -> SparseRows:
@@ -216,27 +215,30 @@ def _corners(elevated: Tensor) -> tuple[Tensor, list[int], Tensor]:
         Keys of the corners (d + 1, N); by how much a key changes to the neighbour in each direction; barycentric
         weights (d + 1, N).
     """
-    sides = len(elevated)
+    sides, positions = elevated.shape
     nearest = (elevated * (1 / sides)).round_()
     surplus = nearest.sum(0)
     height = elevated - nearest * sides
     rank = _ranks(height).add_(surplus)
+    # Rounding leaves the plane where the sum is not 0; the coordinates rounded the farthest turn to the other side.
     turn = (rank < 0).to(rank.dtype) - (rank >= sides).to(rank.dtype)
     nearest += turn
-    place = (
-        rank.add_(turn, alpha=sides).long().mul_(rank.shape[1]).add_(torch.arange(rank.shape[1], device=rank.device))
-    )
-    falling = torch.empty_like(height).flatten()
-    falling = falling.scatter_(0, place.flatten(), height.div_(sides).sub_(turn).flatten()).view_as(height)
+    rank = rank.add_(turn, alpha=sides).long()
+    place = rank.mul_(positions).add_(torch.arange(positions, device=rank.device))
+    falling = _by_rank(height.div_(sides).sub_(turn), place)
     weights = torch.cat([1 + falling[-1:] - falling[:1], (falling[:-1] - falling[1:]).flip(0)])
     base, steps = _numbered(nearest)
-    moves = torch.tensor(steps, device=place.device)[:, None].expand_as(place)
-    moves = torch.empty_like(place).flatten().scatter_(0, place.flatten(), moves.flatten()).view_as(place)
-    keys = torch.empty_like(moves)
+    step = _by_rank(torch.tensor(steps, device=place.device)[:, None].expand_as(place), place)
+    keys = torch.empty_like(step)
     keys[0] = base
     for colour in range(1, sides):
-        torch.add(keys[colour - 1], moves[sides - colour], out=keys[colour])
+        torch.add(keys[colour - 1], step[sides - colour], out=keys[colour])
     return keys, steps, weights
+
+
+def _by_rank(values: Tensor, place: Tensor) -> Tensor:
+    """Values (d + 1, N) in the order of rank, given the place of each in the flat result."""
+    return values.new_empty(values.numel()).scatter_(0, place.flatten(), values.flatten()).view_as(values)
 
 
 def _ranks(height: Tensor) -> Tensor:
@@ -274,7 +276,7 @@ def _blur(points: Tensor, step: int, dtype: torch.dtype) -> SparseRows:
     """Each of M points, given by sorted keys, plus half of its two neighbours in one direction."""
     wanted = points + step
     after = torch.searchsorted(points, wanted).clamp_(max=len(points) - 1)
-    found = points.index_select(0, after).eq_(wanted).bool()
+    found = torch.eq(points.index_select(0, after), wanted)
     lower = found.nonzero().squeeze(1)
     upper = after.index_select(0, lower)
     count = found.int().add_(1)
