@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 from toys import Noise, Toy, ToyObjective, toy_objective, weights
 
-from advcam.errors import DivergedError, ModelError, RunError, SettingError
+from advcam.errors import DivergedError, ModelError, OutOfMemoryError, PictureError, RunError, SettingError
 from advcam.training import loop as loop_module
 from advcam.training.loop import LoopSettings, Progress, TrainingResult, train
 from advcam.training.schedule import Polynomial, create_optimizer, parameter_groups
@@ -60,16 +60,15 @@ class Killed(BaseException):
 
 def killed_after(steps: int, monkeypatch: pytest.MonkeyPatch, folder: Path, **settings: object) -> None:
     """A training that ends in the middle of its step number `steps`, behind the backward pass."""
-    original, done = loop_module._Loop._check_loss, []
+    done: list[float] = []
 
-    def check(self: object, loss: float, step: int) -> None:
-        done.append(step)
+    def check(loss: float, *_: object) -> None:
+        done.append(loss)
         if len(done) > steps:
             raise Killed
-        original(self, loss, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop_module._Loop, "_check_loss", check)
+        patch.setattr(loop_module, "check_loss", check)
         with pytest.raises(Killed):
             run(folder, **settings)
 
@@ -383,6 +382,58 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot write"):
         run(tmp_path / "file" / "run")
+
+
+class Broken(Noise):
+    """Fails in each way that reading can."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        if isinstance(self.error, SystemExit):
+            os._exit(1)
+        raise self.error
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_errors_of_the_data_set_keep_their_words(tmp_path: Path, workers: int) -> None:
+    with pytest.raises(PictureError) as caught:
+        run(tmp_path, dataset=Broken(PictureError("no: picture can be read; check the path")), workers=workers)
+    assert str(caught.value) == "no: picture can be read; check the path"
+
+
+def test_a_worker_that_dies(tmp_path: Path) -> None:
+    with pytest.raises(RunError) as caught:
+        run(tmp_path, dataset=Broken(SystemExit()), workers=1)
+    assert str(caught.value).startswith("a process that reads pictures died (DataLoader worker (pid")
+    assert str(caught.value).endswith("set workers to 0, or give the container more (--shm-size)")
+    with pytest.raises(RuntimeError, match="something else"):
+        run(tmp_path, dataset=Broken(RuntimeError("something else")))
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")])
+def test_too_large_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def forward(self: ToyObjective, batch: dict[str, Tensor]) -> Tensor:
+        raise error
+
+    monkeypatch.setattr(ToyObjective, "forward", forward)
+    with pytest.raises(OutOfMemoryError) as caught:
+        run(tmp_path, accumulate=2)
+    assert str(caught.value) == (
+        "a batch of 4 with accumulate 2 does not fit into the memory of cpu; set accumulate to 4: the training is the "
+        "same, in smaller passes"
+    )
+
+
+def test_other_errors_of_the_objective_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forward(self: ToyObjective, batch: dict[str, Tensor]) -> Tensor:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(ToyObjective, "forward", forward)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        run(tmp_path)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="gloo over processes")

@@ -2,7 +2,8 @@
 
 Hugging Face accelerate moves the work to the device, sums gradients over passes and processes, and computes in half
 precision. Started by `torchrun` (or, on GPUs, `accelerate launch`) each process takes its share of every batch; the
-training is the same as that of one process, but for the rounding of sums and for dropout.
+training is the same as that of one process, but for the rounding of sums, for dropout, and for the statistics of batch
+normalisations that are not frozen.
 
 What a step does is decided by the seed and its number alone: the order of the pictures, their augmentation, dropout and
 learning rate. With the state on disk a training that was killed and started again ends with the same weights, bit for
@@ -19,24 +20,24 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
-from accelerate.utils import broadcast_object_list, send_to_device  # type: ignore[import-untyped]
+from accelerate.utils import broadcast_object_list  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from advcam.attribution.batching import is_out_of_memory
 from advcam.attribution.precision import as_said
-from advcam.classifiers.layers import all_finite
-from advcam.errors import DivergedError, RunError, SettingError
+from advcam.errors import OutOfMemoryError, RunError, SettingError
 from advcam.store.files import remove_leftovers
 from advcam.store.run import JSON
 from advcam.training.acceleration import accelerated
 from advcam.training.checkpoint import Epoch, Record, finite, read_state, write_state, write_weights
+from advcam.training.divergence import base_lr, check_loss, check_weights
+from advcam.training.loading import load_parts
 from advcam.training.order import Part, epoch_batches, split_batch, step_seed
 from advcam.training.schedule import Schedule
 
 STATE_FILE, BEST_FILE = "last.safetensors", "best.safetensors"
-#: A loss this many times the first one (or 1) has exploded.
-_EXPLODED = 100.0
 
 
 class LoopSettings(BaseModel):
@@ -185,6 +186,7 @@ def train(
     Raises:
         SettingError: A batch that is larger than the data set with `drop_last`, float16 on a CPU, an unknown metric.
         DivergedError: The loss is NaN, infinite, or has exploded.
+        OutOfMemoryError: A pass does not fit into the memory of the device.
         RunError: The folder holds another training or cannot be written to; the last state is still there.
     """
     with accelerated(objective, settings.precision, settings.accumulate) as accelerator, as_said(settings.precision):
@@ -248,10 +250,11 @@ class _Loop:
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
         left = self._batches()[self.record.step :]
         plan = [split_batch(batch, self.settings.accumulate, process, processes) for batch in left]
-        examples = iter(self._loader([part for parts in plan for part in parts]))
+        parts = [part for passes in plan for part in passes]
+        examples = load_parts(self.dataset, parts, self.settings.workers, self.accelerator.device)
         self.model.train()
-        for batch, parts in zip(left, plan, strict=True):
-            loss = self._step(parts, examples)
+        for batch, passes in zip(left, plan, strict=True):
+            loss = self._step(passes, examples)
             self.record.step += 1
             self.record.loss_sum += loss * len(batch)
             self.record.pictures += len(batch)
@@ -262,13 +265,15 @@ class _Loop:
 
     def finish_epoch(self, validate: Callable[[], dict[str, float]] | None, better: str) -> None:
         """Validate, keep the weights if they are the best ones, decide whether to go on, and write the state."""
-        self._check_weights()
+        check_weights(self.objective, self.record.epoch + 1, self.optimizer, self.folder)
         metrics = self._validated(validate, better)
         self._tell(metrics)
         record = self.record
         mean_loss = record.loss_sum / record.pictures
         record.epoch += 1
-        record.history.append({"epoch": record.epoch, "training_loss": mean_loss, "lr": self._base_lr(), **metrics})
+        record.history.append(
+            {"epoch": record.epoch, "training_loss": mean_loss, "lr": base_lr(self.optimizer), **metrics}
+        )
         record.step, record.loss_sum, record.pictures = 0, 0.0, 0
         if validate is None or not _worse(metrics[better], record.best):
             if validate is None or metrics[better] != record.best:
@@ -293,19 +298,7 @@ class _Loop:
         settings = self.settings
         return epoch_batches(self.count, settings.batch_size, settings.seed, self.record.epoch, settings.drop_last)
 
-    def _loader(self, parts: list[Part]) -> DataLoader[dict[str, Tensor]]:
-        workers = self.settings.workers
-        if workers is None:
-            workers = 0 if self.accelerator.device.type == "cpu" else min(8, torch.get_num_threads())
-        return DataLoader(
-            self.dataset,
-            batch_sampler=[list(part.indices) for part in parts],
-            num_workers=workers,
-            pin_memory=self.accelerator.device.type == "cuda",
-            generator=torch.Generator(),  # its own, so that the global one is not touched
-        )
-
-    def _step(self, parts: list[Part], examples: Iterator[dict[str, Tensor]]) -> float:
+    def _step(self, passes: list[Part], examples: Iterator[dict[str, Tensor]]) -> float:
         """One step of the optimiser; the mean loss over the batch."""
         step = self.record.epoch * self.steps + self.record.step
         factor = self.schedule(step, self.steps, self.settings.epochs)
@@ -313,42 +306,34 @@ class _Loop:
             group["lr"] = group["initial_lr"] * factor
         torch.manual_seed(step_seed(self.settings.seed, step, self.accelerator.process_index))
         total = torch.zeros((), device=self.accelerator.device)
-        for part in parts:
-            batch = send_to_device(next(examples), self.accelerator.device, non_blocking=True)
-            with self.accelerator.accumulate(self.model):
-                loss = self.model(batch) * part.weight
-                self.accelerator.backward(loss)
-            total += loss.detach().float()
-        mean = float(self.accelerator.reduce(total / len(parts), "mean"))
-        self._check_loss(mean, step)
+        for part in passes:
+            total += self._pass(next(examples), part.weight)
+        mean = float(self.accelerator.reduce(total / len(passes), "mean"))
+        if self.record.first_loss is None:
+            self.record.first_loss = finite(mean)
+        check_loss(mean, self.record.first_loss, step + 1, self.optimizer, self.folder)
         if self.settings.clip_gradient is not None:
             self.accelerator.clip_grad_norm_(self.objective.parameters(), self.settings.clip_gradient)
         self.stepper.step()
         self.stepper.zero_grad()
         return mean
 
-    def _check_loss(self, loss: float, step: int) -> None:
-        if self.record.first_loss is None:
-            self.record.first_loss = finite(loss)
-        if math.isfinite(loss) and loss <= _EXPLODED * max(1.0, self.record.first_loss or 0.0):
-            return
-        raise self._diverged(f"at step {step + 1} (loss {loss:.4g}, lr {self._base_lr():.4g})")
-
-    def _check_weights(self) -> None:
-        """Raise before weights that are not finite can take the place of good ones."""
-        broken = all_finite(self.objective)
-        if broken is not None:
-            raise self._diverged(f"in epoch {self.record.epoch + 1} (NaN or infinity in {broken})")
-
-    def _diverged(self, where: str) -> DivergedError:
-        lower = min(_base(group, "initial_lr") for group in self.optimizer.param_groups) * 0.3
-        return DivergedError(
-            f"training diverged {where}: lower lr to {lower:.1g}, clip the gradient, or check the pictures and labels; "
-            f"start again in another folder or delete {self.folder}"
-        )
-
-    def _base_lr(self) -> float:
-        return min(_base(group, "lr") for group in self.optimizer.param_groups)
+    def _pass(self, batch: dict[str, Tensor], weight: float) -> Tensor:
+        """Forward and backward; the weighted loss."""
+        try:
+            with self.accelerator.accumulate(self.model):
+                loss = self.model(batch) * weight
+                self.accelerator.backward(loss)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            now = self.settings.accumulate
+            raise OutOfMemoryError(
+                f"a batch of {self.settings.batch_size} with accumulate {now} does not fit into the memory of "
+                f"{self.accelerator.device}; set accumulate to {2 * now}: the training is the same, in smaller passes"
+            ) from error
+        detached: Tensor = loss.detach().float()
+        return detached
 
     def _validated(self, validate: Callable[[], dict[str, float]] | None, better: str) -> dict[str, float]:
         """The metrics of the main process, in all processes."""
@@ -367,13 +352,13 @@ class _Loop:
         record = self.record
         loss = record.loss_sum / max(1, record.pictures)
         where = (record.epoch + 1, self.settings.epochs, record.step, self.steps)
-        self.progress(Progress(*where, loss, self._base_lr(), metrics))
+        self.progress(Progress(*where, loss, base_lr(self.optimizer), metrics))
 
     def _save(self) -> None:
         self._saved = time.monotonic()
         if not self.accelerator.is_main_process:
             return
-        self._check_weights()
+        check_weights(self.objective, self.record.epoch + 1, self.optimizer, self.folder)
         scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None
         path = self.folder / STATE_FILE
         try:
@@ -387,10 +372,6 @@ class _Loop:
 def _worse(value: float, best: float | None) -> bool:
     """Whether a metric is below the best one, or is NaN where that is not."""
     return best is not None and not math.isnan(best) and not value >= best
-
-
-def _base(group: Mapping[str, Any], key: str) -> float:
-    return float(group[key] / group.get("multiplier", 1.0))
 
 
 def _silent(_progress: Progress) -> None:
