@@ -15,6 +15,8 @@ import advcam
 from advcam.cli.analyze import analyze
 from advcam.cli.data import data
 from advcam.cli.evaluate import evaluate
+from advcam.cli.run import refine, train
+from advcam.cli.run import run as run_recipe
 from advcam.cli.tune import tune
 from advcam.errors import AdvcamError, one_line
 
@@ -33,6 +35,9 @@ app.command(analyze)
 app.command(data)
 app.command(evaluate)
 app.command(tune)
+app.command(train)
+app.command(refine)
+app.command(run_recipe, name="run")
 _messages = Console(stderr=True)
 
 

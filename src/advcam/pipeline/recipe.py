@@ -75,7 +75,7 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         SettingError: The file is missing, no YAML, or holds an unknown key or a wrong value; one line names it.
     """
-    content = _load(path)
+    content = load_yaml(path)
     if not isinstance(content, dict):
         raise SettingError(f"{path} is no recipe: it holds no `method:` or `outputs:`; see recipe.yaml of advcam tune")
     try:
@@ -83,10 +83,15 @@ def read_recipe(path: Path) -> Recipe:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(part)[:_SHOWN] for part in first["loc"] if part not in ("int", "str"))
-        raise SettingError(f"{path}, {where}: {first['msg']}; got {_shown(first['input'])}") from error
+        raise SettingError(f"{path}, {where}: {first['msg']}; got {shown(first['input'])}") from error
 
 
-def _load(path: Path) -> Any:  # noqa: ANN401, whatever the file holds
+def load_yaml(path: Path) -> Any:  # noqa: ANN401, whatever the file holds
+    """What a recipe file holds, of plain YAML.
+
+    Raises:
+        SettingError: The file is missing, too large, no plain YAML, or nests too deeply.
+    """
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise SettingError(f"{path} has more than {_MAX_BYTES:,} bytes; a recipe is a page of text")
@@ -119,7 +124,7 @@ def _check_shape(text: str, path: Path) -> None:
             raise SettingError(f"{path} nests more than {_DEEPEST} lists or groups of keys; a recipe is a page of text")
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A wrong value for an error: short, and of a list or an object only what it is."""
     if isinstance(value, list | dict):
         return f"a {'list' if isinstance(value, list) else 'group of keys'}"

@@ -1,7 +1,7 @@
 """The report: one self-contained HTML file in which a stranger sees what a run found, picture by picture.
 
-`page` what a report shows, and writing it | `figures` overlays as data URIs, the geometry of the score plot |
-`page.html.j2` the page itself: markup, style and the script of the animation.
+`page` what the report of a localization shows | `chain_page` that of a chain of stages | `template` writing a page |
+`figures` overlays as data URIs, the geometry of the score plot | `*.html.j2` the pages: markup, style and script.
 """
 
 from advcam.report.page import ReportPicture, ReportSummary, write_report

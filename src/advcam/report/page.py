@@ -1,16 +1,14 @@
 """Write the report of a run: what it says, and how each picture becomes a card of the page."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from advcam.errors import RunError, SettingError, one_line
+from advcam.errors import SettingError
 from advcam.report.figures import (
     ScorePlot,
     class_colour,
@@ -23,6 +21,7 @@ from advcam.report.figures import (
     shrink,
     strip_steps,
 )
+from advcam.report.template import render
 from advcam.types import Attribution, Box, FloatArray, check_threshold
 
 PICTURE_WIDTH = 420
@@ -93,31 +92,8 @@ def write_report(path: Path, summary: ReportSummary, pictures: Iterable[ReportPi
         RunError: The file cannot be written.
         SettingError: The scores of a picture do not fit its steps.
     """
-    environment = Environment(
-        loader=PackageLoader("advcam.report", package_path=""),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters["score"] = "{:.2f}".format
     cards = (_card(picture, summary) for picture in pictures)
-    chunks = environment.get_template("page.html.j2").generate(
-        summary=summary, cards=cards, heat_gradient=heat_gradient()
-    )
-    partial = path.with_name(path.name + ".partial")
-    try:
-        # A file name that is not valid Unicode holds lone surrogates: they are shown as \udc.. .
-        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.writelines(chunks)
-        partial.replace(path)
-    except OSError as error:
-        raise RunError(
-            f"cannot write the report {path}: {one_line(error)}; free the disk or choose another place"
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
+    render(path, "page.html.j2", summary=summary, cards=cards, heat_gradient=heat_gradient())
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ classifier/  best.safetensors  last.safetensors  classes.txt  classifier.json
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,7 @@ from advcam.errors import RunError, SettingError, one_line
 from advcam.store.files import write_text
 from advcam.store.run import JSON
 from advcam.training.augment import RECIPES, Preparation, RecipeName
-from advcam.training.checkpoint import finite
+from advcam.training.checkpoint import Epoch, finite, write_weights
 from advcam.training.classification import (
     ClassificationObjective,
     EvaluationPictures,
@@ -33,6 +34,7 @@ from advcam.training.classification import (
     measure,
 )
 from advcam.training.loop import BEST_FILE, LoopSettings, Progress, TrainingResult, train
+from advcam.training.mixture import collect_features, fit_mixture, head_weights, set_head
 from advcam.training.network import StartingPoint, Trained, choose_trained, starting_point
 from advcam.training.schedule import (
     OptimizerName,
@@ -68,8 +70,10 @@ class ClassifierSettings(LoopSettings):
         schedule: "polynomial" (power 0.9) or "steps" (a tenth every `decay_every` epochs).
         decay_every: Epochs from one step to the next; None takes a third of the epochs.
         warmup: Epochs in which the learning rate rises linearly.
-        trained: "head" (linear probing; minutes for hundreds of pictures on a laptop), "last" (the last third of the
-            stages too) or "all".
+        trained: "mixture" (a new head as a sparse sum of pretrained outputs, fitted in a minute for hundreds of
+            pictures; see `advcam.training.mixture`), "head" (a new head by gradient steps), "last" (the last third of
+            the stages too) or "all". For "mixture", `epochs` are the times that every picture is looked at.
+        mixture_penalty: For "mixture": the greater, the fewer pretrained outputs make a class.
         frozen_statistics: Batch normalisations keep the statistics of the pretraining, and the first stage is not
             trained (IRN, AdvCAM): batches are small, and a few pictures are not ImageNet. A network that starts at
             "random" needs False.
@@ -92,6 +96,7 @@ class ClassifierSettings(LoopSettings):
     decay_every: int | None = Field(default=None, ge=1)
     warmup: float = Field(default=0.0, ge=0)
     trained: Trained = "all"
+    mixture_penalty: float = Field(default=1e-3, ge=0)
     frozen_statistics: bool = True
     class_weights: Literal["none", "balanced"] = "none"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
@@ -186,18 +191,23 @@ def train_classifier(
         held_out = EvaluationPictures(
             samples_val, label_matrix(samples_val, class_names), _preparation(start, settings)
         )
-    result = train(
-        objective,
-        _optimizer(start, settings),
-        settings.schedule_of(),
-        pictures,
-        settings,
-        folder,
-        validate=partial(_validate, objective, held_out, settings) if held_out is not None else None,
-        better=best_metric(targets.kind),
-        facts={"class_names": list(class_names), "samples": _digest(samples_train, samples_val)},
-        progress=progress,
-    )
+    validate = partial(_validate, objective, held_out, settings) if held_out is not None else None
+    facts: dict[str, JSON] = {"class_names": list(class_names), "samples": _digest(samples_train, samples_val)}
+    if settings.trained == "mixture":
+        result = _mix(start, objective, pictures, settings, folder, validate, best_metric(targets.kind), progress)
+    else:
+        result = train(
+            objective,
+            _optimizer(start, settings),
+            settings.schedule_of(),
+            pictures,
+            settings,
+            folder,
+            validate=validate,
+            better=best_metric(targets.kind),
+            facts=facts,
+            progress=progress,
+        )
     trained = TrainedClassifier(
         folder=folder,
         model=settings.model,
@@ -241,6 +251,50 @@ def load_trained(folder: Path, device: str | torch.device = "cpu") -> Classifier
         multi_label=multi_label,
         device=device,
     )
+
+
+def _mix(
+    start: StartingPoint,
+    objective: ClassificationObjective,
+    pictures: TrainingPictures,
+    settings: ClassifierSettings,
+    folder: Path,
+    validate: Callable[[], dict[str, float]] | None,
+    better: str,
+    progress: Callable[[Progress], None] | None,
+) -> TrainingResult:
+    """Fit the head as a mixture of the pretrained one, measure it, and write the weights; all processes do the same."""
+    head = head_weights(start.network, start.head)
+    pretrained = load_classifier(settings.model, weights=settings.weights)
+    old = head_weights(pretrained.module, start.head).weight.detach().flatten(1).to(next(objective.parameters()).device)
+    objective.eval()
+
+    def tell(look: int, looks: int, done: int, passes: int) -> None:
+        if progress is not None and PartialState().is_main_process:
+            progress(Progress(look, looks, done, passes, math.nan, 0.0, {}))
+
+    features, labels = collect_features(
+        start.network,
+        start.head[0],
+        pictures,
+        looks=settings.epochs,
+        batch_size=settings.batch_size,
+        precision=resolve(settings.precision, next(objective.parameters())),
+        progress=tell,
+    )
+    weight, bias = fit_mixture(
+        features, old, lambda scores: objective.loss(scores, labels), labels.shape[1], settings.mixture_penalty
+    )
+    set_head(head, weight, bias)
+    with torch.no_grad():
+        loss = float(objective.loss(features @ weight.T + bias, labels))
+    metrics = validate() if validate is not None else {}
+    if PartialState().is_main_process:
+        write_weights(folder / BEST_FILE, start.network, {"epoch": settings.epochs, **metrics})
+        if progress is not None:
+            progress(Progress(settings.epochs, settings.epochs, 0, 0, loss, 0.0, metrics))
+    entry: Epoch = {"epoch": settings.epochs, "training_loss": loss, "lr": 0.0, **metrics}
+    return TrainingResult(metrics.get(better), settings.epochs, settings.epochs, 0, (entry,), False)
 
 
 def _objective(start: StartingPoint, targets: Targets, settings: ClassifierSettings) -> ClassificationObjective:
@@ -289,7 +343,7 @@ def _digest(*groups: Sequence[Sample]) -> str:
 
 def _metrics(result: TrainingResult) -> dict[str, float]:
     """Of the kept epoch: the validation's, and the loss over the training pictures as `training_loss`."""
-    entry = result.history[result.best_epoch - 1]
+    entry = next(entry for entry in result.history if entry["epoch"] == result.best_epoch)
     return {name: value for name, value in entry.items() if name not in ("epoch", "lr")}
 
 
@@ -304,7 +358,7 @@ def _unreadable(training: Pictures, held_out: Pictures | None) -> dict[str, str]
 def _fresh(start: StartingPoint) -> tuple[str, ...]:
     if not start.fresh:
         return ()
-    return (f"of the pretrained weights none fits {', '.join(start.fresh)}: it starts at random",)
+    return (f"{' and '.join(start.fresh)} start at random: the pretrained weights hold none of that size",)
 
 
 def _write(trained: TrainedClassifier, settings: ClassifierSettings) -> None:

@@ -1,8 +1,8 @@
 """A new head as a mixture of the old one: each class a sparse, non-negative sum of pretrained outputs.
 
 A linear head of K classes on D features has K D weights, more than a few hundred pictures can settle, and the class
-activation maps of such a head are wide. Here its weights are W = A V with the J outputs V (J, D) of the pretrained head,
-and A (K, J), not negative, is all that is learnt:
+activation maps of such a head are wide. Here its weights are W = A V with the J outputs V (J, D) of the pretrained
+head, and A (K, J), not negative, is all that is learnt:
 
     minimise over A >= 0, b    mean loss( A V f + b )  +  penalty * sum A
 
@@ -61,7 +61,7 @@ def fit_mixture(
         total.backward()  # type: ignore[no-untyped-call]
         return total
 
-    optimizer.step(closure)  # type: ignore[arg-type]
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
     return (roots.detach() ** 2) @ pretrained, bias.detach()
 
 
@@ -118,14 +118,12 @@ def head_weights(network: nn.Module, head: Sequence[str]) -> nn.Linear | nn.Conv
         ModelError: Its head is something else.
     """
     layer = network.get_submodule(head[0]) if len(head) == 1 else None
-    linear = isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1))
-    if not linear:
-        raise ModelError(
-            f'trained="mixture" mixes the outputs of a linear head; {type(network).__name__} has none; '
-            'take "head", "last" or "all"'
-        )
-    assert isinstance(layer, nn.Linear | nn.Conv2d)
-    return layer
+    if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)):
+        return layer
+    raise ModelError(
+        f'trained="mixture" mixes the outputs of a linear head; {type(network).__name__} has none; '
+        'take "head", "last" or "all"'
+    )
 
 
 def set_head(layer: nn.Linear | nn.Conv2d, weight: Tensor, bias: Tensor) -> None:

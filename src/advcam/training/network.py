@@ -16,7 +16,7 @@ from advcam.classifiers.weights import PREFIXES, read_weights
 from advcam.errors import ModelError, WeightsError
 from advcam.training.augment import Normalisation
 
-Trained = Literal["head", "last", "all"]
+Trained = Literal["mixture", "head", "last", "all"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,13 +83,13 @@ def choose_trained(start: StartingPoint, trained: Trained, frozen_stem: bool) ->
 
     Args:
         start: The network.
-        trained: "head": the new head alone (linear probing). "last": also the last third of the stages. "all":
-            everything.
+        trained: "mixture" and "head": the new head alone. "last": also the last third of the stages. "all": everything.
         frozen_stem: Whether "all" leaves out the first stage (AdvCAM's recipe: the first convolution and its batch
             normalisation).
     """
     stages = network_stages(start.network, start.head)
-    first = {"head": len(stages), "last": len(stages) - max(1, len(stages) // 3), "all": int(frozen_stem)}[trained]
+    last = len(stages) - max(1, len(stages) // 3)
+    first = {"mixture": len(stages), "head": len(stages), "last": last, "all": int(frozen_stem)}[trained]
     names = {name for stage in stages[first:] for name in stage}
     for name, parameter in start.network.named_parameters():
         parameter.requires_grad_(name in names or _inside(name, start.head))

@@ -238,8 +238,9 @@ def open_predictions(path: Path, dataset: Dataset, groups: Groups | None = None)
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run of `advcam localize`."""
-    return (folder / "maps").is_dir() and (folder / "config.json").is_file()
+    """Whether a folder is a run of `advcam localize`, or holds the refined maps of one."""
+    maps = folder / "maps"
+    return maps.is_dir() and ((folder / "config.json").is_file() or any(maps.glob("part-*.parquet")))
 
 
 def _files_below(folder: Path, extension: str) -> dict[str, Path]:

@@ -1,0 +1,249 @@
+"""`advcam run`: a recipe from labelled pictures to masks. `advcam train` and `advcam refine`: single stages of it."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from advcam.cli.evaluate import Bar
+from advcam.cli.watch import duration
+from advcam.errors import SettingError, counted
+
+if TYPE_CHECKING:
+    from advcam.pipeline.chain.run import Chain, PlannedStage
+    from advcam.pipeline.chain.settings import ChainSettings
+    from advcam.pipeline.chain.stage import StageRecord, State
+
+_SKIPPED = 1
+
+
+def run(
+    recipe: str,
+    *overrides: str,
+    out: Path,
+    from_: Annotated[str | None, Parameter("--from")] = None,
+    until: str | None = None,
+    dry_run: bool = False,
+    quiet: bool = False,
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> int:
+    """A recipe: train a classifier, localize, refine, make masks, score. The same command goes on where it stopped.
+
+    Args:
+        recipe: A .yaml file, or the name of a recipe that comes with advcam: folder, voc2012, coco2014, cub, imagenet,
+            pets, tiny ..
+        overrides: Settings of the recipe, section.key=value: data.root=PHOTOS train.epochs=3.
+        out: Folder of the run.
+        from_: Do this stage and all behind it anew.
+        until: The last stage to be done.
+        dry_run: Say what would be done and what it costs; write nothing.
+        quiet: No progress.
+        json_: Print the stages as JSON.
+    """
+    from advcam.pipeline.chain.recipe_file import read_chain
+
+    return _chain(read_chain(recipe, overrides), out, from_, until, dry_run, quiet, json_)
+
+
+def train(
+    data: Path,
+    *overrides: str,
+    out: Path,
+    split: str | None = None,
+    val: str | None = None,
+    layout: str | None = None,
+    model: str | None = None,
+    trained: Literal["mixture", "head", "last", "all"] | None = None,
+    epochs: int | None = None,
+    lr: float | None = None,
+    device: str = "cpu",
+    dry_run: bool = False,
+    quiet: bool = False,
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> int:
+    """Train a classifier on labelled pictures. The same command goes on where it stopped.
+
+    Args:
+        data: Root folder: folders of classes, a table labels.csv, or a public data set.
+        overrides: Further settings, key=value, such as batch_size=8 kind=multi-label.
+        out: Folder of the run; the classifier lies in its folder classifier.
+        split: That is learnt; train, or all where there is no other.
+        val: Split that chooses the best epoch; left away, a fifth of the pictures is held out.
+        layout: See `advcam data layouts`; found out when left away.
+        model: See `advcam models`; lite0 when left away.
+        trained: What of it is trained.
+        epochs: Times that every picture is seen.
+        lr: Learning rate.
+        device: cpu, cuda, cuda:1, mps.
+        dry_run: Say what would be done; write nothing.
+        quiet: No progress.
+        json_: Print the result as JSON.
+    """
+    from advcam.pipeline.chain.recipe_file import change, parse_chain
+
+    given = {"model": model, "trained": trained, "epochs": epochs, "lr": lr}
+    content: dict[str, Any] = {
+        "data": _source(data, split, layout) | ({"val": val} if val else {}),
+        "train": {name: value for name, value in given.items() if value is not None},
+        "device": device,
+    }
+    change(content, [f"train.{override}" for override in overrides])
+    return _chain(parse_chain(content, "advcam train"), out, None, "train", dry_run, quiet, json_)
+
+
+def refine(
+    maps: Path,
+    *overrides: str,
+    data: Path,
+    out: Path,
+    split: str | None = None,
+    layout: str | None = None,
+    method: Literal["crf", "irn", "affinity", "none"] = "crf",
+    classifier: Path | None = None,
+    threshold: float | None = None,
+    band: float | None = None,
+    min_area: float | None = None,
+    device: str = "cpu",
+    dry_run: bool = False,
+    quiet: bool = False,
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> int:
+    """Sharper scores, label masks, boxes and confidences from the maps of `advcam localize`.
+
+    Args:
+        maps: Folder of the run of `advcam localize --data`.
+        overrides: Further settings of a recipe, section.key=value, such as refine.crf.kernels=irn.
+        data: Root folder of the pictures.
+        out: Folder of the refined run.
+        split: Of the data set.
+        layout: See `advcam data layouts`; found out when left away.
+        method: Dense CRF, IRN (a network is trained), local affinity, or none: masks of the maps as they are.
+        classifier: For IRN: the run of `advcam train` whose classifier made the maps; left away, lite0.
+        threshold: Of the masks, 0 to 1; left away, the one that belongs to the method.
+        band: Width of the band around the threshold that stays undecided (255).
+        min_area: Share of the picture that a part of a class needs.
+        device: cpu, cuda, cuda:1, mps.
+        dry_run: Say what would be done; write nothing.
+        quiet: No progress.
+        json_: Print the result as JSON.
+    """
+    from advcam.pipeline.chain.recipe_file import change, parse_chain
+    from advcam.pipeline.chain.training import trained_model
+
+    pseudo = {"threshold": threshold, "band": band, "min_area": min_area}
+    content: dict[str, Any] = {
+        "data": _source(data, split, layout),
+        "maps": maps,
+        "refine": {"methods": [] if method == "none" else [method]},
+        "pseudo": {name: value for name, value in pseudo.items() if value is not None},
+        "device": device,
+    }
+    if classifier is not None:
+        content["model"] = trained_model(classifier).model_dump()
+    change(content, overrides)
+    return _chain(parse_chain(content, "advcam refine"), out, None, None, dry_run, quiet, json_)
+
+
+def _source(data: Path, split: str | None, layout: str | None) -> dict[str, Any]:
+    """The section data of a recipe; a data set of one split needs no name of it."""
+    from advcam.datasets.catalogue import open_dataset
+
+    if split is None:
+        splits = open_dataset(data, layout).splits
+        split = "train" if "train" in splits else splits[0] if len(splits) == 1 else None
+        if split is None:
+            raise SettingError(f"which split? {data} has {', '.join(splits)}; name one with --split")
+    return {"root": data, "train": split, "layout": layout}
+
+
+def _chain(
+    settings: "ChainSettings",
+    out: Path,
+    from_: str | None,
+    until: str | None,
+    dry_run: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    from advcam.pipeline.chain.run import open_chain
+
+    with open_chain(settings, out, keep=not dry_run) as chain:
+        if dry_run:
+            _say_plan(chain.plan(), as_json)
+            return 0
+        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        with ChainWatch(console, quiet) as watch:
+            records = chain.run(watch, from_, until)
+        if as_json:
+            sys.stdout.write(json.dumps({"out": str(out), "stages": [r.__dict__ for r in records]}) + "\n")
+        if not quiet:
+            _say_end(chain, records, console)
+        return _SKIPPED if any(record.skipped for record in records) else 0
+
+
+class ChainWatch(Bar):
+    """A bar for what a stage is doing, and a line for each stage."""
+
+    def __init__(self, console: Console, quiet: bool) -> None:
+        super().__init__(console, quiet)
+        self.quiet = quiet
+
+    def __enter__(self) -> "ChainWatch":
+        super().__enter__()
+        return self
+
+    def stage(self, name: str, state: "State") -> None:
+        """A line."""
+        self.say(f"{name}: {'is up to date' if state == 'done' else state}")
+
+    def say(self, words: str) -> None:
+        """A line."""
+        if not self.quiet:
+            self.progress.console.print(words, soft_wrap=True)
+
+    def start(self, words: str, total: int) -> None:
+        """A new bar; the last one is done with."""
+        for task in self.progress.task_ids:
+            self.progress.remove_task(task)
+        super().start(words, total)
+
+
+def _say_plan(planned: Sequence["PlannedStage"], as_json: bool) -> None:
+    from dataclasses import asdict
+
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(stage) for stage in planned]) + "\n")
+        return
+    table = Table(box=SIMPLE, pad_edge=False)
+    for title in ("stage", "state", "pictures", "network passes", "about"):
+        table.add_column(title, justify="left" if title in ("stage", "state") else "right")
+    for stage in planned:
+        if stage.state == "done":
+            table.add_row(stage.name, stage.state, "", "", "")
+            continue
+        passes = f"{stage.passes:,.0f}" if stage.passes else ""
+        table.add_row(stage.name, stage.state, f"{stage.pictures:,}", passes, duration(stage.seconds))
+    Console(highlight=False, markup=False, emoji=False).print(table)
+
+
+def _say_end(chain: "Chain", records: Sequence["StageRecord"], console: Console) -> None:
+    """Scores, warnings, and where everything lies."""
+    for record in records:
+        if record.name in ("train", "evaluate"):
+            for name, value in record.facts:
+                console.print(f"  {name}: {value}", soft_wrap=True)
+        for note in record.notes:
+            console.print(f"  note, {record.name}: {note}", soft_wrap=True)
+        if record.skipped:
+            console.print(f"  {record.name}: {counted(len(record.skipped), 'picture')} skipped (report.html)")
+    console.print(f"look at   {chain.out / 'report.html'}", soft_wrap=True)
+    if any(record.name == "pseudo" for record in records):
+        console.print(f"masks in  {chain.out / 'pseudo' / 'masks'}, boxes.json and confidence.csv beside them")
+    elif any(record.name == "train" for record in records):
+        console.print(f"classifier in  {chain.out / 'classifier'}", soft_wrap=True)

@@ -1,0 +1,260 @@
+"""The stage "refine-irn": confident labels from the maps, a network of boundaries learnt from them, the random walk."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pycocotools import mask as rle
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import Dataset
+
+from advcam.attribution.precision import resolve
+from advcam.classifiers.classifier import Classifier
+from advcam.datasets.pictures import read_picture
+from advcam.errors import SettingError
+from advcam.pipeline.chain.refining import refine_store, with_maps
+from advcam.pipeline.chain.settings import IrnRefinement
+from advcam.pipeline.chain.stage import Outcome, Watcher
+from advcam.pipeline.chain.training import LoopWatch
+from advcam.pipeline.targets import evenly
+from advcam.refine.irn.instances import InstanceMask, instance_masks
+from advcam.refine.irn.labels import confident_labels, grid_labels
+from advcam.refine.irn.losses import irn_loss
+from advcam.refine.irn.network import IRNetwork
+from advcam.refine.irn.walk import refine_maps
+from advcam.store.files import write_text
+from advcam.store.masks import read_mask, write_mask
+from advcam.store.run import output_names
+from advcam.training.augment import Normalisation, flip, random_crop
+from advcam.training.loop import BEST_FILE, LoopSettings, Objective, train
+from advcam.training.order import picture_generator
+from advcam.training.schedule import Polynomial, create_optimizer
+from advcam.types import IGNORE, Attribution, FloatArray, Sample
+
+#: Of the random rescaling of pictures (jiwoon-ahn/irn).
+_SCALES = (0.5, 1.5)
+#: Pictures that the mean displacement is measured on.
+_MEASURED = 200
+
+
+class IrnObjective(Objective):
+    """The branches of IRN with their two losses."""
+
+    network: IRNetwork
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """L_B + L_D of `pictures` (N, 3, H, W) and `labels` (N, H, W); ()."""
+        edges, displacement = self.network(batch["pictures"])
+        return irn_loss(edges, displacement, grid_labels(batch["labels"])).total
+
+
+class LabelledPictures(Dataset[dict[str, Tensor]]):
+    """Pictures and their confident labels, randomly rescaled, flipped and cropped (jiwoon-ahn/irn).
+
+    Args:
+        samples: The pictures.
+        labels: File of the label mask of each.
+        crop: Side in pixels.
+        normalise: Of the classifier.
+        seed: Of the training.
+    """
+
+    def __init__(
+        self, samples: Sequence[Sample], labels: Sequence[Path], crop: int, normalise: Normalisation, seed: int
+    ) -> None:
+        self.samples, self.labels = tuple(samples), tuple(labels)
+        self.crop, self.normalise, self.seed, self.epoch = crop, normalise, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Told before each epoch, counted from 0."""
+        self.epoch = epoch
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """`pictures` (3, crop, crop) and `labels` (crop, crop)."""
+        random = picture_generator(self.seed, self.epoch, index)
+        picture, labels = read_picture(self.samples[index].path).convert("RGB"), read_mask(self.labels[index])
+        factor = random.uniform(*_SCALES)
+        width, height = (max(1, round(side * factor)) for side in picture.size)
+        pixels = self.normalise(picture.resize((width, height)))
+        # Together, so that both are flipped and cropped alike; 255 - label, since what is padded is 0.
+        known = IGNORE - torch.from_numpy(labels).float()
+        known = functional.interpolate(known[None, None], size=(height, width), mode="nearest")[0]
+        both = random_crop(flip(torch.cat([pixels, known]), random), self.crop, random)
+        return {"pictures": both[:3], "labels": IGNORE - both[3].long()}
+
+
+class Irn:
+    """IRN on the maps of a run.
+
+    Args:
+        settings: Its constants.
+        classifier: Whose backbone it stands on.
+        source: Folder of the map store.
+        samples: The pictures.
+        threshold: Of the localization, from which confidence is measured where no other is set.
+        folder: Of labels, network, refined maps and instances.
+        watcher: Hears of everything.
+
+    Raises:
+        SettingError: The two confidences are crossed.
+    """
+
+    def __init__(
+        self,
+        settings: IrnRefinement,
+        classifier: Classifier,
+        source: Path,
+        samples: Sequence[Sample],
+        threshold: float,
+        folder: Path,
+        watcher: Watcher,
+    ) -> None:
+        self.settings, self.classifier, self.source = settings, classifier, source
+        self.samples, self.folder, self.watcher = samples, folder, watcher
+        self.names = output_names([sample.id for sample in samples])
+        self.skipped: list[tuple[str, str]] = []
+        self.conf_fg, self.conf_bg = confidences(settings, threshold)
+
+    def run(self) -> Outcome:
+        """Labels, training and walk; each goes on where it stopped."""
+        self._write_labels()
+        network = IRNetwork(self.classifier.module)
+        final_loss = self._train(network)
+        network.load_state_dict(load_file(self.folder / "network" / BEST_FILE))
+        network.eval()
+        if self.settings.instances:
+            network.measure_mean_displacement(self._inputs(evenly(self._labelled(), _MEASURED)))
+        walk = _Walk(self.settings, self.classifier, network)
+        outcome = refine_store(
+            self.source, self.samples, walk.refine, self.folder / "maps", self.watcher, "IRN: random walk"
+        )
+        if self.settings.instances:
+            self._write_instances(walk)
+        facts = [("confident above / below", f"{self.conf_fg:g} / {self.conf_bg:g}"), ("loss", f"{final_loss:.4f}")]
+        return Outcome([*facts, *outcome.facts], outcome.notes, outcome.skipped)
+
+    def _write_labels(self) -> None:
+        todo = [sample for sample in self.samples if not self._label_file(sample).exists()]
+        self.watcher.start("IRN: confident labels", len(todo))
+        for item in with_maps(self.source, todo, self.skipped):
+            labels = confident_labels(
+                item.row.attribution,
+                item.picture,
+                conf_fg=self.conf_fg,
+                conf_bg=self.conf_bg,
+                device=self.classifier.device,
+            )
+            write_mask(self._label_file(item.sample), labels)
+            self.watcher.step()
+
+    def _train(self, network: IRNetwork) -> float:
+        """Train the branches; the mean loss of the last epoch."""
+        chosen, labelled = self.settings, self._labelled()
+        if not labelled:
+            raise SettingError(f"no picture has maps in {self.source}: IRN has nothing to learn from")
+        normalise = Normalisation(self.classifier.mean, self.classifier.std)
+        files = [self._label_file(sample) for sample in labelled]
+        groups = network.parameter_groups(chosen.lr)
+        for group, multiplier in zip(groups, (1.0, 10.0), strict=True):
+            group |= {"weight_decay": chosen.weight_decay, "multiplier": multiplier}
+        loop = LoopSettings(epochs=chosen.epochs, batch_size=min(chosen.batch_size, len(labelled)), seed=chosen.seed)
+        result = train(
+            IrnObjective(network).to(self.classifier.device),
+            create_optimizer(chosen.optimizer, groups),
+            Polynomial(),
+            LabelledPictures(labelled, files, chosen.crop, normalise, chosen.seed),
+            loop,
+            self.folder / "network",
+            facts={"optimizer": chosen.optimizer, "lr": chosen.lr, "crop": chosen.crop},
+            progress=LoopWatch(self.watcher, "IRN: "),
+        )
+        return float(result.history[-1]["training_loss"] or 0.0)
+
+    def _write_instances(self, walk: "_Walk") -> None:
+        """instances/<picture>.json: class, score and COCO run lengths of each object, best first."""
+        files = {sample.id: self.folder / "instances" / f"{self.names[sample.id]}.json" for sample in self.samples}
+        todo = [sample for sample in self.samples if not files[sample.id].exists()]
+        self.watcher.start("IRN: instances", len(todo))
+        for item in with_maps(self.source, todo, []):
+            names = dict(zip(item.row.attribution.class_ids, item.row.attribution.class_names, strict=True))
+            found = walk.instances(item.row.attribution, item.picture)
+            rows = [{"class": names[one.class_id], **_encoded(one)} for one in found]
+            write_text(files[item.sample.id], json.dumps(rows, ensure_ascii=False) + "\n")
+            self.watcher.step()
+
+    def _inputs(self, samples: Sequence[Sample]) -> Iterator[Tensor]:
+        for sample in samples:
+            yield _as_input(self.classifier, np.asarray(read_picture(sample.path).convert("RGB")))
+
+    def _labelled(self) -> list[Sample]:
+        return [sample for sample in self.samples if self._label_file(sample).exists()]
+
+    def _label_file(self, sample: Sample) -> Path:
+        return self.folder / "labels" / f"{self.names[sample.id]}.png"
+
+
+class _Walk:
+    """The trained network, applied."""
+
+    def __init__(self, settings: IrnRefinement, classifier: Classifier, network: IRNetwork) -> None:
+        self.settings, self.classifier, self.network = settings, classifier, network
+
+    def refine(self, attribution: Attribution, picture: NDArray[np.uint8]) -> FloatArray:
+        """Scores (C, H, W) after the walk."""
+        edges, _ = self._answer(picture)
+        chosen = self.settings
+        maps = torch.from_numpy(attribution.maps).to(edges.device)
+        refined = refine_maps(
+            maps, edges[0], attribution.image_size, power=chosen.power, beta=chosen.beta, steps=chosen.steps
+        )
+        return np.asarray(refined.cpu().numpy())
+
+    def instances(self, attribution: Attribution, picture: NDArray[np.uint8]) -> list[InstanceMask]:
+        """Objects of a picture."""
+        if not attribution.class_ids:
+            return []
+        edges, displacement = self._answer(picture)
+        maps = torch.from_numpy(attribution.maps).to(edges.device)
+        return instance_masks(maps, attribution.class_ids, edges[0], displacement[0], attribution.image_size)
+
+    def _answer(self, picture: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        inputs = _as_input(self.classifier, picture)
+        half = resolve("auto", next(self.network.parameters()))
+        with torch.autocast(inputs.device.type, half, enabled=half != torch.float32):
+            edges, displacement = self.network.infer(inputs)
+        return edges.float(), displacement.float()
+
+
+def confidences(settings: IrnRefinement, threshold: float) -> tuple[float, float]:
+    """conf_fg and conf_bg: as set, or 0.05 above and 0.15 below a threshold, as AdvCAM's 0.35 and 0.15 lie around 0.3.
+
+    Raises:
+        SettingError: They are crossed.
+    """
+    conf_fg = min(1.0, threshold + 0.05) if settings.conf_fg is None else settings.conf_fg
+    conf_bg = max(0.0, threshold - 0.15) if settings.conf_bg is None else settings.conf_bg
+    if conf_bg > conf_fg:
+        raise SettingError(
+            f"thresholds crossed: conf_bg {conf_bg:g} is above conf_fg {conf_fg:g}, and nothing would be unsure; set "
+            "refine.irn.conf_bg below refine.irn.conf_fg"
+        )
+    return conf_fg, conf_bg
+
+
+def _as_input(classifier: Classifier, picture: NDArray[np.uint8]) -> Tensor:
+    pixels = torch.from_numpy(picture.copy()).movedim(2, 0)[None].float() / 255
+    return classifier.normalise(pixels)
+
+
+def _encoded(instance: InstanceMask) -> dict[str, object]:
+    encoded = rle.encode(np.asfortranarray(instance.mask.astype(np.uint8)))
+    segmentation = {"size": encoded["size"], "counts": encoded["counts"].decode()}
+    return {"class_id": instance.class_id, "score": round(instance.score, 4), "segmentation": segmentation}

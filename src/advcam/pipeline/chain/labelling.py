@@ -1,0 +1,147 @@
+"""The stage "pseudo": label masks, boxes, and how sure each is, from the scores of the last stage before it.
+
+pseudo/masks/<picture>.png   0 background, class number, 255 undecided
+pseudo/classes.json          the class numbers
+pseudo/boxes.json            boxes in pixels, 0-based, half open
+pseudo/confidence.csv        a row for each picture and class, the most doubtful first
+"""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from advcam.errors import RunError, counted
+from advcam.pipeline.chain.settings import PseudoLabelSettings
+from advcam.pipeline.chain.stage import Outcome, Watcher
+from advcam.pseudo.labels import PseudoLabel, PseudoSettings, pseudo_label
+from advcam.pseudo.objects import mask_boxes
+from advcam.store.classes import ClassNumbers
+from advcam.store.files import replacing, write_text
+from advcam.store.maps import MapStore
+from advcam.store.masks import write_mask
+from advcam.store.run import output_names
+from advcam.types import IGNORE, Attribution, BoxContours, Mask, Sample
+
+NAME = "pseudo"
+#: Threshold that belongs to the scores of a stage: half of the marginals of a CRF, and IRN's background of the final
+#: argmax (jiwoon-ahn/irn: sem_seg_bg). Other scores have that of the maps.
+THRESHOLDS = {"refine-crf": 0.5, "refine-irn": 0.25}
+_WARNED = 5  # pictures that a note names
+
+
+def pseudo_settings(settings: PseudoLabelSettings, source: str, maps_threshold: float) -> PseudoSettings:
+    """The settings of `advcam.pseudo` for the scores of a stage.
+
+    Args:
+        settings: Of the recipe.
+        source: The stage.
+        maps_threshold: That the maps of the localization have, which those of local affinity share.
+
+    Raises:
+        SettingError: Thresholds out of range, or crossed.
+    """
+    own = THRESHOLDS.get(source, maps_threshold)
+    return PseudoSettings(
+        threshold=own if settings.threshold is None else settings.threshold,
+        class_thresholds=settings.class_thresholds,
+        background_power=settings.background_power,
+        band=settings.band,
+        min_area=settings.min_area,
+    )
+
+
+class Labelling:
+    """Writes the pseudo-labels of a run.
+
+    Args:
+        source: Folder of the map store with the scores.
+        samples: The pictures.
+        class_names: Of the classifier.
+        settings: How scores become labels.
+        boxes: The largest part of each class, or all.
+        folder: Of the outputs.
+        watcher: Hears of each picture.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        samples: Sequence[Sample],
+        class_names: Sequence[str],
+        settings: PseudoSettings,
+        boxes: BoxContours,
+        folder: Path,
+        watcher: Watcher,
+    ) -> None:
+        settings.check_names(class_names)
+        self.store, self.samples, self.settings = MapStore(source), samples, settings
+        self.numbers = ClassNumbers(folder / "classes.json", class_names)
+        self.names = output_names([sample.id for sample in samples])
+        self.boxes, self.folder, self.watcher = boxes, folder, watcher
+        self.rows: list[tuple[float, str, str, int]] = []
+        self.vanished: list[str] = []
+
+    def run(self) -> Outcome:
+        """All pictures that have scores, in the order of their list."""
+        stored = self.store.index()
+        there = [sample for sample in self.samples if sample.id in stored]
+        self.numbers.extend(sorted({c for sample in there for c in stored[sample.id].class_ids}))
+        self.watcher.start("pseudo-labels", len(there))
+        with replacing(self.folder / "boxes.json") as file:
+            file.write(b'{"pictures": {\n')
+            for place, sample in enumerate(there):
+                entry = self._picture(sample, self.store.get(sample.id).attribution)
+                file.write(f"{',' if place else ' '}{json.dumps(sample.id)}: {json.dumps(entry)}\n".encode())
+                self.watcher.step()
+            file.write(b"}}\n")
+        self._write_confidence()
+        missing = [(sample.id, "it has no scores") for sample in self.samples if sample.id not in stored]
+        if not there:
+            raise RunError(f"{self.store.folder} holds no scores of these pictures; run the stage before this one")
+        facts = [("masks", f"{len(there)}"), ("threshold", f"{self.settings.background:g}")]
+        return Outcome(facts, self._notes(), missing)
+
+    def _picture(self, sample: Sample, attribution: Attribution) -> dict[str, object]:
+        """Write the mask of a picture; the entry of its boxes."""
+        label = pseudo_label(attribution, self.settings)
+        write_mask(self.folder / "masks" / f"{self.names[sample.id]}.png", self._numbered(label.mask))
+        self._note(sample, attribution, label)
+        names = dict(zip(attribution.class_ids, attribution.class_names, strict=True))
+        found = mask_boxes(attribution, label.mask, self.boxes)
+        height, width = attribution.image_size
+        boxes = [{"class": names[box.class_id], **asdict(box)} for box in found]
+        return {"height": height, "width": width, "boxes": boxes}
+
+    def _numbered(self, mask: Mask) -> Mask:
+        """The mask in the class numbers of the run, what is undecided left so."""
+        undecided = mask == IGNORE
+        numbered = self.numbers.mask(mask * ~undecided)
+        numbered[undecided] = IGNORE
+        return numbered
+
+    def _note(self, sample: Sample, attribution: Attribution, label: PseudoLabel) -> None:
+        for class_id, name, sure in zip(
+            attribution.class_ids, attribution.class_names, label.confidence.tolist(), strict=True
+        ):
+            self.rows.append((sure, sample.id, name, int((label.mask == class_id + 1).sum())))
+            if class_id in label.vanished:
+                self.vanished.append(f"{name} in {sample.id}")
+
+    def _write_confidence(self) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["image", "class", "confidence", "pixels"])
+        writer.writerows([id_, name, f"{sure:.4f}", pixels] for sure, id_, name, pixels in sorted(self.rows))
+        write_text(self.folder / "confidence.csv", text.getvalue())
+
+    def _notes(self) -> list[str]:
+        if not self.vanished:
+            return []
+        named, more = ", ".join(self.vanished[:_WARNED]), len(self.vanished) - _WARNED
+        rest = f" and {more} more (0 pixels in confidence.csv)" if more > 0 else ""
+        return [
+            f"{counted(len(self.vanished), 'labelled class')} got no pixel: {named}{rest}".replace("classs", "classes")
+        ]

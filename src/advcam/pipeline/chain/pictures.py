@@ -1,0 +1,91 @@
+"""The pictures of a chain: which are trained with, which choose, and which get masks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from advcam.datasets.catalogue import open_dataset
+from advcam.datasets.dataset import Dataset
+from advcam.errors import SettingError, counted
+from advcam.pipeline.chain.settings import DataSettings
+from advcam.types import Sample
+
+_SEED = 0  # of the held out pictures; not a setting, so that every recipe of a data set holds out the same ones
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of a chain.
+
+    Args:
+        dataset: That they are from.
+        train: The classifier learns these.
+        val: These choose its best epoch; none where nothing is held out.
+        masks: These get maps and masks.
+        notes: What a reader should know.
+    """
+
+    dataset: Dataset
+    train: Sequence[Sample]
+    val: Sequence[Sample]
+    masks: Sequence[Sample]
+    notes: Sequence[str] = ()
+
+
+def read_pictures(data: DataSettings) -> Pictures:
+    """Read the lists of a data set.
+
+    Raises:
+        DatasetError: The data set cannot be read.
+        SettingError: A split that is not there or is empty.
+    """
+    dataset = open_dataset(data.root, data.layout)
+    train = samples_of(dataset, data.train)
+    masks = train if data.masks in (None, data.train) else samples_of(dataset, data.masks_split)
+    if data.val is not None:
+        return Pictures(dataset, train, samples_of(dataset, data.val), masks)
+    kept, held = hold_out(train, data.holdout)
+    if not held:
+        return Pictures(dataset, kept, (), masks, ("no picture is held out: the last epoch is kept",))
+    note = f"{counted(len(held), 'picture')} of {data.train} held out to choose the epoch; they get masks, too"
+    return Pictures(dataset, kept, held, masks, (note,) if masks is train else ())
+
+
+def samples_of(dataset: Dataset, split: str) -> list[Sample]:
+    """The samples of a split, each once.
+
+    Raises:
+        SettingError: There is no such split, or it is empty.
+    """
+    dataset.check_split(split)
+    samples = list({sample.id: sample for sample in dataset.samples(split)}.values())
+    if not samples:
+        raise SettingError(f"the split {split!r} of {dataset.root} is empty")
+    return samples
+
+
+def hold_out(samples: Sequence[Sample], share: float) -> tuple[list[Sample], list[Sample]]:
+    """Two parts of labelled pictures: to learn, and to choose by.
+
+    A picture is held out by chance, unless it is the last but one to learn of one of its classes: a class of one or two
+    pictures keeps them all.
+
+    Args:
+        samples: Labelled or not; those without labels are in neither part.
+        share: That is held out, in [0, 1).
+    """
+    labelled = [sample for sample in samples if sample.labels is not None]
+    left: dict[str, int] = {}
+    for sample in labelled:
+        for label in sample.labels or ():
+            left[label] = left.get(label, 0) + 1
+    wanted, held = round(share * len(labelled)), set[int]()
+    for place in np.random.default_rng(_SEED).permutation(len(labelled)).tolist():
+        labels = labelled[place].labels or ()
+        if len(held) < wanted and all(left[label] > 2 for label in labels):
+            held.add(place)
+            for label in labels:
+                left[label] -= 1
+    kept = [sample for place, sample in enumerate(labelled) if place not in held]
+    return kept, [labelled[place] for place in sorted(held)]

@@ -1,0 +1,100 @@
+"""report.html of a chain, from what its stages left so far."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import advcam
+from advcam.datasets.pictures import read_picture
+from advcam.pipeline.chain.pictures import Pictures
+from advcam.pipeline.chain.settings import ChainSettings
+from advcam.pipeline.chain.stage import StageRecord
+from advcam.pipeline.targets import evenly
+from advcam.report.chain_page import ChainPicture, ScoreRow, StageRow, write_chain_page
+from advcam.store.maps import MapStore
+from advcam.store.masks import read_mask
+from advcam.store.run import output_names
+from advcam.types import Attribution, Sample
+
+_TITLE = "From image labels to masks"
+
+
+def write_chain_report(
+    out: Path, settings: ChainSettings, pictures: Pictures, records: Sequence[StageRecord], maps: Mapping[str, Path]
+) -> None:
+    """Write the report.
+
+    Args:
+        out: The run directory.
+        settings: The recipe.
+        pictures: Of the chain.
+        records: Of the stages that are done.
+        maps: Folder of the map store of each done stage that left one.
+
+    Raises:
+        RunError: It cannot be written, or what a stage left is damaged.
+    """
+    dataset = pictures.dataset
+    facts = [
+        ("Data", f"{dataset.title} in {dataset.root.name}, split {settings.data.masks_split}"),
+        ("Pictures", f"{len(pictures.train)} to learn, {len(pictures.val)} to choose, {len(pictures.masks)} to mask"),
+        ("Classes", f"{len(dataset.class_names)}"),
+        ("advcam", advcam.__version__),
+    ]
+    done = {record.name for record in records}
+    rows = [StageRow(r.name, r.seconds, r.facts, r.notes, len(r.skipped)) for r in records]
+    headline, scores = _scores(out / "metrics") if "evaluate" in done else ("", [])
+    stores = {name: MapStore(folder) for name, folder in maps.items()}
+    shown = _shown(out, pictures, stores, settings.outputs.report_pictures, "pseudo" in done)
+    write_chain_page(out / "report.html", _TITLE, facts, rows, headline, scores, shown)
+
+
+def _scores(folder: Path) -> tuple[str, list[ScoreRow]]:
+    """Name of the score, and the scores of each stage, from the files of the evaluation, in their order."""
+    files = sorted(folder.glob("*/evaluation.json"), key=lambda path: path.stat().st_mtime_ns)
+    results: list[tuple[str, dict[str, Any]]] = [(f.parent.name, json.loads(f.read_text("utf-8"))) for f in files]
+    rows = []
+    for name, result in results:
+        own = [row for row in result["rows"] if row["name"] == "predictions"]
+        rows.append(ScoreRow(name, {row["supervision"]: row["scores"][result["headline"]] or 0.0 for row in own}))
+    return (results[0][1]["headline"] if results else ""), rows
+
+
+def _shown(
+    out: Path, pictures: Pictures, stores: Mapping[str, MapStore], count: int, labelled: bool
+) -> Iterator[ChainPicture]:
+    """The most doubtful pictures first where there are pseudo-labels, half of the page; the others spread evenly."""
+    if not stores:
+        return
+    first = next(iter(stores.values())).index()
+    there = [sample for sample in pictures.masks if sample.id in first]
+    sure = _confidence(out / "pseudo" / "confidence.csv") if labelled else {}
+    doubtful = sorted((s for s in there if s.id in sure), key=lambda sample: sure[sample.id])[: count // 2]
+    names = output_names([sample.id for sample in pictures.masks])
+    for sample in (*doubtful, *evenly([s for s in there if s not in doubtful], count - len(doubtful))):
+        mask_file = out / "pseudo" / "masks" / f"{names[sample.id]}.png"
+        yield ChainPicture(
+            sample.id,
+            read_picture(sample.path),
+            sample.labels or (),
+            {stage: _maps(store, sample) for stage, store in stores.items() if sample.id in store.index()},
+            read_mask(mask_file) if labelled and mask_file.exists() else None,
+            pictures.dataset.mask(sample.id),
+            {number + 1: name for number, name in enumerate(pictures.dataset.class_names)},
+            sure.get(sample.id),
+        )
+
+
+def _maps(store: MapStore, sample: Sample) -> Attribution:
+    return store.get(sample.id).attribution
+
+
+def _confidence(path: Path) -> dict[str, float]:
+    """The lowest confidence of each picture."""
+    lowest: dict[str, float] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            lowest[row["image"]] = min(float(row["confidence"]), lowest.get(row["image"], 1.0))
+    return lowest

@@ -1,0 +1,325 @@
+"""`advcam run`: the stages of a recipe in their order, each skipped, continued or done as its fingerprint says.
+
+run/  recipe.yaml  classifier/  localize/  baseline/  refined/<method>/  pseudo/  metrics/  stages/  report.html
+"""
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from advcam.classifiers.catalogue import load_classifier
+from advcam.classifiers.classifier import Classifier
+from advcam.datasets.synthetic.catalogue import write_dataset
+from advcam.errors import RunError, SettingError
+from advcam.pipeline.chain.irn import Irn, confidences
+from advcam.pipeline.chain.labelling import NAME as PSEUDO
+from advcam.pipeline.chain.labelling import Labelling, pseudo_settings
+from advcam.pipeline.chain.localizing import BASELINE, baseline_stage, load_untrained, localizing_stage, mean_area
+from advcam.pipeline.chain.localizing import NAME as LOCALIZE
+from advcam.pipeline.chain.pictures import read_pictures
+from advcam.pipeline.chain.recipe_file import write_recipe
+from advcam.pipeline.chain.refining import affinity_refiner, crf_refiner, refine_store
+from advcam.pipeline.chain.report import write_chain_report
+from advcam.pipeline.chain.scoring import NAME as EVALUATE
+from advcam.pipeline.chain.scoring import has_truth, score_all
+from advcam.pipeline.chain.settings import ChainSettings, PseudoLabelSettings, Refinement
+from advcam.pipeline.chain.stage import (
+    PASS_PIXELS,
+    Cost,
+    Outcome,
+    Stage,
+    StageRecord,
+    StageRecords,
+    State,
+    Watcher,
+    digest,
+    named,
+    picture_digest,
+)
+from advcam.pipeline.chain.training import NAME as TRAIN
+from advcam.pipeline.chain.training import model_of, training_stage
+from advcam.pipeline.config import ModelSettings
+from advcam.store.files import try_lock
+from advcam.store.maps import MapStore
+from advcam.store.run import JSON
+
+#: Threshold of the baseline, a plain class activation map (docs/defaults.md).
+_PLAIN_THRESHOLD = 0.25
+#: Seconds of a refinement for a picture of 375 x 500 on one of today's CPU cores: for the plan only.
+_SECONDS = {"crf": 1.0, "affinity": 1.0, "irn": 1.5}
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """What is to be done of a stage.
+
+    Args:
+        name: Of the stage.
+        state: Where it stands.
+        pictures: That it looks at; 0 where it is done.
+        passes: Of the network, over a picture of 375 x 500, there or back.
+        seconds: About; by one pass that was timed.
+    """
+
+    name: str
+    state: State
+    pictures: int = 0
+    passes: float = 0.0
+    seconds: float = 0.0
+
+
+class Chain:
+    """A recipe in a run directory.
+
+    Args:
+        settings: The recipe.
+        out: The run directory.
+
+    Raises:
+        AdvcamError: The pictures cannot be read, or the settings do not go together.
+    """
+
+    def __init__(self, settings: ChainSettings, out: Path) -> None:
+        self.settings, self.out = settings, out
+        self.pictures = read_pictures(settings.data)
+        self.model = model_of(settings, self.pictures, out / "classifier")
+        self.stages = list(self._stages())
+        used = (self.pictures.train, self.pictures.val, self.pictures.masks)
+        given = "" if settings.maps is None else maps_digest(settings.maps)
+        self.records = StageRecords(out, self.stages, picture_digest(settings.data, used) + given)
+
+    def plan(self) -> list[PlannedStage]:
+        """Every stage with its state and what is left of it; nothing is written."""
+        states = [(stage, self.records.state(stage)) for stage in self.stages]
+        costs = {stage.name: stage.cost() for stage, state in states if state != "done"}
+        of_a_pass = seconds_of_a_pass(self.model) if any(cost.passes for cost in costs.values()) else 0.0
+        planned = []
+        for stage, state in states:
+            cost = costs.get(stage.name, Cost(0))
+            seconds = cost.passes * of_a_pass + cost.seconds
+            planned.append(PlannedStage(stage.name, state, cost.pictures, cost.passes, seconds))
+        return planned
+
+    def run(self, watcher: Watcher, from_: str | None = None, until: str | None = None) -> list[StageRecord]:
+        """Carry out the stages, each if it is not up to date.
+
+        Args:
+            watcher: Hears of everything.
+            from_: Stages from this one on are done anew; those before it must be done.
+            until: The last stage.
+
+        Raises:
+            AdvcamError: A stage cannot be done; what was finished stays, and the same command goes on.
+        """
+        first = named(self.stages, from_, "--from") if from_ else 0
+        last = named(self.stages, until, "--until") if until else len(self.stages) - 1
+        if from_ and last < first:
+            raise SettingError(f"--until {until} comes before --from {from_}; turn them round")
+        with _locked(self.out):
+            for stage in self.stages[:first]:
+                if self.records.state(stage) != "done":
+                    raise RunError(f"--from {from_} needs {stage.name}, which is not done; run without --from first")
+            write_recipe(self.out / "recipe.yaml", self.settings)
+            for stage in self.stages[first : last + 1]:
+                self.records.carry_out(stage, watcher, anew=from_ is not None)
+                self.write_report()
+        return self.done()
+
+    def done(self) -> list[StageRecord]:
+        """Records of the stages that are up to date."""
+        records = [self.records.read(stage) for stage in self.stages if self.records.state(stage) == "done"]
+        return [record for record in records if record is not None]
+
+    def write_report(self) -> None:
+        """report.html of what is done so far."""
+        records = self.done()
+        names = [BASELINE, LOCALIZE, *(f"refine-{method}" for method in self.settings.refine.methods)]
+        done = {record.name for record in records} | ({LOCALIZE} if self.settings.maps is not None else set())
+        maps = {name: self._scores(name) for name in names if name in done}
+        write_chain_report(self.out, self.settings, self.pictures, records, maps)
+
+    def _stages(self) -> Iterator[Stage]:
+        settings, pictures, out = self.settings, self.pictures, self.out
+        trained: tuple[str, ...] = ()
+        if settings.train is not None:
+            yield training_stage(settings.train, pictures, out / "classifier", settings.device)
+            trained = (TRAIN,)
+        if settings.maps is None:
+            yield localizing_stage(settings, pictures, self.model, out / LOCALIZE, trained)
+        if self._has_baseline:
+            yield baseline_stage(settings, pictures, self.model, out / BASELINE, trained)
+        for method in settings.refine.methods:
+            yield self._refining(method, trained)
+        last = f"refine-{settings.refine.methods[-1]}" if settings.refine.methods else LOCALIZE
+        yield self._labelling(last)
+        if has_truth(pictures.dataset, pictures.masks):
+            yield self._scoring()
+
+    def _refining(self, method: Refinement, trained: Sequence[str]) -> Stage:
+        settings, threshold = self.settings, self.settings.outputs.threshold
+        folder, source = self.out / "refined" / method, self._scores(LOCALIZE)
+        chosen = getattr(settings.refine, method)
+        irn = settings.refine.irn
+        if method == "irn":
+            confidences(irn, threshold)
+
+        def work(watcher: Watcher) -> Outcome:
+            if method == "irn":
+                return Irn(irn, self._classifier(), source, self.pictures.masks, threshold, folder, watcher).run()
+            refiner = (
+                crf_refiner(settings.refine.crf, threshold, settings.device)
+                if method == "crf"
+                else affinity_refiner(settings.refine.affinity, settings.device)
+            )
+            return refine_store(source, self.pictures.masks, refiner, folder / "maps", watcher, f"refine: {method}")
+
+        def cost() -> Cost:
+            count = len(self.pictures.masks)
+            area = mean_area(self.pictures.masks) / PASS_PIXELS
+            passes = count * (2 * irn.epochs * irn.crop**2 / PASS_PIXELS + 2 * area) if method == "irn" else 0
+            return Cost(count, passes, _SECONDS[method] * count * area)
+
+        decides: dict[str, JSON] = {"settings": chosen.model_dump(mode="json"), "threshold": threshold}
+        return Stage(f"refine-{method}", folder, decides, (*trained, *self._localized), work, cost)
+
+    def _labelling(self, last: str) -> Stage:
+        chosen = self.settings.pseudo
+        constants = pseudo_settings(chosen, last, self.settings.outputs.threshold)
+
+        def work(watcher: Watcher) -> Outcome:
+            names, samples = self._classifier().class_names, self.pictures.masks
+            folder = self.out / PSEUDO
+            return Labelling(self._scores(last), samples, names, constants, chosen.boxes, folder, watcher).run()
+
+        decides: dict[str, JSON] = {"settings": chosen.model_dump(mode="json"), "threshold": constants.threshold}
+        after = self._localized if last == LOCALIZE else (last,)
+        return Stage(PSEUDO, self.out / PSEUDO, decides, after, work, lambda: Cost(len(self.pictures.masks)))
+
+    def _scoring(self) -> Stage:
+        refined = [f"refine-{method}" for method in self.settings.refine.methods]
+        of_maps = [*((BASELINE,) if self._has_baseline else ()), LOCALIZE, *refined]
+
+        def work(watcher: Watcher) -> Outcome:
+            scored: list[tuple[str, Path, float | None]] = [
+                (name, self._scores(name).parent, self._threshold(name)) for name in of_maps
+            ]
+            scored.append((PSEUDO, self.out / PSEUDO / "masks", None))
+            return score_all(self.settings, scored, self.out / "metrics", watcher)
+
+        decides = {"settings": self.settings.evaluate.model_dump(mode="json")}
+        after = (*((BASELINE,) if self._has_baseline else ()), *self._localized, *refined, PSEUDO)
+        return Stage(EVALUATE, self.out / "metrics", decides, after, work, lambda: Cost(len(self.pictures.masks)))
+
+    @property
+    def _has_baseline(self) -> bool:
+        baseline = self.settings.baseline
+        return self.settings.maps is None and baseline is not None and baseline != self.settings.localize.method
+
+    @property
+    def _localized(self) -> tuple[str, ...]:
+        """The stage of the maps, where it is one of this chain."""
+        return () if self.settings.maps is not None else (LOCALIZE,)
+
+    def _scores(self, name: str) -> Path:
+        """Folder of the map store that a stage left."""
+        if name == LOCALIZE and self.settings.maps is not None:
+            return self.settings.maps / "maps"
+        where = self.out / name if name in (LOCALIZE, BASELINE) else self.out / "refined" / name.removeprefix("refine-")
+        return where / "maps"
+
+    def _threshold(self, name: str) -> float:
+        if name == BASELINE:
+            return _PLAIN_THRESHOLD
+        return pseudo_settings(PseudoLabelSettings(), name, self.settings.outputs.threshold).threshold
+
+    def _classifier(self) -> Classifier:
+        return load_model(self.model)
+
+
+def load_model(model: ModelSettings) -> Classifier:
+    """The classifier that settings name."""
+    return load_classifier(model.model, **model.model_dump(exclude={"model"}))
+
+
+@contextmanager
+def open_chain(settings: ChainSettings, out: Path, keep: bool = True) -> Iterator[Chain]:
+    """A chain whose pictures are there: those of a recipe that draws its data set are drawn.
+
+    Args:
+        settings: The recipe.
+        out: The run directory.
+        keep: The drawn data set stays; else it is gone afterwards, unless it was there before.
+
+    Raises:
+        AdvcamError: As `Chain`.
+    """
+    generated, root = settings.data.generated, settings.data.root
+    if generated is None or root.exists():
+        yield Chain(settings, out)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        drawn = Path(temporary) / "data"
+        write_dataset(generated.layout, drawn, generated.pictures, generated.seed)
+        if not keep:
+            data = settings.data.model_copy(update={"root": drawn})
+            yield Chain(settings.model_copy(update={"data": data}), out)
+            return
+        root.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(drawn, root)
+    yield Chain(settings, out)
+
+
+def seconds_of_a_pass(model: ModelSettings) -> float:
+    """Time of one pass of a network over a picture of 375 x 500, the median of three, after one to warm up."""
+    network = load_untrained(model).prepared()
+    inputs, times = torch.zeros((1, 3, 375, 500), device=model.device), []
+    with torch.no_grad():
+        for _ in range(4):
+            started = time.perf_counter()
+            network.respond(inputs).scores.sum().item()
+            times.append(time.perf_counter() - started)
+    return sorted(times[1:])[1]
+
+
+def maps_digest(run: Path) -> str:
+    """Equal where two runs of `advcam localize` have the same maps.
+
+    Raises:
+        RunError: The folder is no run of `advcam localize`.
+    """
+    config = run / "config.json"
+    if not config.is_file():
+        raise RunError(f"{run} is no run of advcam localize: it has no config.json; name its --out")
+    index = MapStore(run / "maps").index()
+    rows = {name: [key.file_bytes, *key.class_ids] for name, key in index.items()}
+    return digest([json.loads(config.read_bytes()).get("fingerprints"), rows])
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """The run directory for this process alone.
+
+    Raises:
+        RunError: Another process holds it, it cannot be written, or is no run of a recipe.
+    """
+    if out.is_file():
+        raise RunError(f"{out} is a file; choose another --out, a run takes a folder")
+    ours = any((out / name).exists() for name in ("recipe.yaml", ".lock"))
+    if out.is_dir() and any(out.iterdir()) and not ours:
+        raise RunError(f"{out} is not empty and no run of a recipe; choose another --out or empty it")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / ".lock").open("ab")
+    except OSError as error:
+        raise RunError(f"cannot write to {out} ({error.strerror}); choose another --out") from error
+    with lock:
+        if not try_lock(lock):
+            raise RunError(f"another process is working in {out}; wait for it or choose another --out")
+        yield

@@ -1,0 +1,75 @@
+"""The stage "evaluate": every map and mask of a chain against the truth, so far as there is any."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from advcam.datasets.dataset import Dataset
+from advcam.errors import SettingError, counted
+from advcam.pipeline.chain.settings import ChainSettings, ScoringSettings
+from advcam.pipeline.chain.stage import Outcome, Watcher
+from advcam.pipeline.evaluation.evaluate import evaluate, write_evaluation
+from advcam.pipeline.evaluation.result import EvaluateSettings, Evaluation
+from advcam.types import Sample
+
+NAME = "evaluate"
+#: Pictures that are looked at to find out whether there is any truth.
+_LOOKED_AT = 200
+
+
+def has_truth(dataset: Dataset, samples: Sequence[Sample]) -> bool:
+    """Whether some of the pictures have true masks or boxes."""
+    first = samples[:_LOOKED_AT]
+    return any(dataset.mask(sample.id) is not None or dataset.boxes(sample.id) for sample in first)
+
+
+def score_all(
+    settings: ChainSettings,
+    scored: Sequence[tuple[str, Path, float | None]],
+    folder: Path,
+    watcher: Watcher,
+) -> Outcome:
+    """Score stages, and write metrics/<stage>/evaluation.json of each.
+
+    Args:
+        settings: Of the chain.
+        scored: Name of the stage, what it left, and its threshold (None for masks).
+        folder: Of the metrics.
+        watcher: Hears of each picture.
+    """
+    facts, notes = [], []
+    for name, predictions, threshold in scored:
+        result = evaluate(_settings(settings, settings.evaluate, predictions, threshold), watcher)
+        write_evaluation(result, folder / name)
+        facts.append((name, in_words(result)))
+        notes += [f"{name}: {note}" for note in result.notes]
+    if not scored:
+        raise SettingError("nothing to score: no stage before left maps or masks")
+    return Outcome(facts, list(dict.fromkeys(notes)))
+
+
+def in_words(result: Evaluation) -> str:
+    """The headline score of each row but the floors."""
+    own = [row for row in result.rows if row.name == "predictions"]
+    parts = []
+    for row in own:
+        threshold = f" at {row.threshold:.2f}" if row.threshold is not None else ""
+        parts.append(f"{100 * row.scores[result.headline]:.1f} ({row.supervision}{threshold})")
+    return f"{result.headline} " + ", ".join(parts) + f" on {counted(result.pictures, 'picture')}"
+
+
+def _settings(
+    settings: ChainSettings, scoring: ScoringSettings, predictions: Path, threshold: float | None
+) -> EvaluateSettings:
+    of_maps = threshold is not None
+    fixed = {"threshold": threshold} if of_maps else {}
+    return EvaluateSettings(
+        predictions=predictions,
+        data=settings.data.root,
+        layout=settings.data.layout,
+        split=settings.data.masks_split,
+        labelled=scoring.labelled if of_maps else 0,
+        missing="intersection",
+        resamples=scoring.resamples,
+        seed=scoring.seed,
+        **fixed,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,209 @@
+"""What a recipe of `advcam run` can say: the data, and one section for each stage."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from advcam.pipeline.config import MethodSettings, ModelSettings, OutputSettings, Settings
+from advcam.training.classifier import ClassifierSettings
+from advcam.training.schedule import OptimizerName
+
+Refinement = Literal["crf", "irn", "affinity"]
+
+
+class GeneratedData(Settings):
+    """A data set that is drawn, for a first run.
+
+    Args:
+        layout: See `advcam data layouts`.
+        pictures: How many.
+        seed: Decides what is drawn.
+    """
+
+    layout: str = "folders"
+    pictures: int = Field(default=60, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+
+class DataSettings(Settings):
+    """The pictures.
+
+    Args:
+        root: Root folder of the data set: a public layout, folders of classes, or a table labels.csv.
+        generated: Draw the data set where the root does not exist.
+        layout: See `advcam data layouts`; found out where it is left out.
+        train: Split whose labels the classifier learns.
+        val: Split that chooses its best epoch. None holds out pictures of `train`.
+        holdout: Share of `train` that is held out where there is no `val`; 0 trains on everything.
+        masks: Split that gets maps and masks; None takes `train`, held out pictures included.
+    """
+
+    root: Path
+    generated: GeneratedData | None = None
+    layout: str | None = None
+    train: str = "train"
+    val: str | None = None
+    holdout: float = Field(default=0.2, ge=0, lt=1)
+    masks: str | None = None
+
+    @property
+    def masks_split(self) -> str:
+        """The split that gets masks."""
+        return self.masks or self.train
+
+
+class CrfRefinement(Settings):
+    """Dense CRF on the label masks of the maps.
+
+    Args:
+        threshold: Background of the label masks; None takes that of the localization.
+        confidence: Probability that a label is right.
+        kernels: Published set of constants: "deeplab" or "irn".
+    """
+
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    confidence: float = Field(default=0.7, gt=0, lt=1)
+    kernels: Literal["deeplab", "irn"] = "deeplab"
+
+
+class IrnRefinement(Settings):
+    """IRN: confident labels, a network of boundaries trained on them, and the random walk.
+
+    Args:
+        conf_fg: A class is sure above it; None: 0.05 above the threshold of the localization.
+        conf_bg: Background is sure below it; None: 0.15 below the threshold of the localization.
+        epochs: Of the network.
+        batch_size: Of the network.
+        crop: Side of its inputs in pixels.
+        lr: Learning rate; ten times as much for the displacements.
+        optimizer: See `create_optimizer`; "sgd-published" has the published trap of momentum.
+        weight_decay: Of the optimiser.
+        power: Of the maps before the walk.
+        beta: Exponent of the affinities.
+        steps: Of the walk.
+        instances: Write class-wise instance masks as well.
+        seed: Of order and crops.
+    """
+
+    conf_fg: float | None = Field(default=None, ge=0, le=1)
+    conf_bg: float | None = Field(default=None, ge=0, le=1)
+    epochs: int = Field(default=3, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    crop: int = Field(default=512, ge=64, multiple_of=32)
+    lr: float = Field(default=0.1, gt=0)
+    optimizer: OptimizerName = "sgd-published"
+    weight_decay: float = Field(default=1e-4, ge=0)
+    power: float = Field(default=1.5, gt=0)
+    beta: float = Field(default=10.0, gt=0)
+    steps: int = Field(default=256, ge=1)
+    instances: bool = False
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "IrnRefinement":
+        if self.conf_fg is not None and self.conf_bg is not None and self.conf_bg > self.conf_fg:
+            raise ValueError("thresholds crossed: conf_bg is at most conf_fg, for in between nothing is sure")
+        return self
+
+
+class AffinityRefinement(Settings):
+    """Training-free averaging over neighbours of similar colour.
+
+    Args:
+        iterations: How often.
+    """
+
+    iterations: int = Field(default=30, ge=1)
+
+
+class RefineSettings(Settings):
+    """Refinement of the maps.
+
+    Args:
+        methods: Each is done and scored; the last gives the masks. None of them: the masks are made of the maps.
+        crf, irn, affinity: Constants of each.
+    """
+
+    methods: tuple[Refinement, ...] = ("crf",)
+    crf: CrfRefinement = CrfRefinement()
+    irn: IrnRefinement = IrnRefinement()
+    affinity: AffinityRefinement = AffinityRefinement()
+
+    @model_validator(mode="after")
+    def _once(self) -> "RefineSettings":
+        if len(set(self.methods)) < len(self.methods):
+            raise ValueError("name each refinement once")
+        return self
+
+
+class PseudoLabelSettings(Settings):
+    """Label masks; see `advcam.pseudo.PseudoSettings`.
+
+    Args:
+        threshold: None takes the one that belongs to the source of the scores (see `labelling.THRESHOLDS`).
+        class_thresholds: By class name.
+        background_power: In place of the threshold.
+        band: Width of the band around the threshold that stays undecided (255).
+        min_area: Share of the picture that a part of a class needs.
+        boxes: The largest part of each class, or all.
+    """
+
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    class_thresholds: dict[str, float] = Field(default_factory=dict)
+    background_power: float | None = None
+    band: float = Field(default=0.0, ge=0, le=1)
+    min_area: float = Field(default=0.0, ge=0, lt=1)
+    boxes: Literal["largest", "all"] = "all"
+
+
+class ScoringSettings(Settings):
+    """Evaluation, where the pictures have true masks or boxes.
+
+    Args:
+        labelled: Pictures of the split that choose the validated threshold and are left out of the scores.
+        resamples: Of the bootstrap intervals.
+        seed: Of the labelled pictures and of the bootstrap.
+    """
+
+    labelled: int = Field(default=0, ge=0)
+    resamples: int = Field(default=1000, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+
+class ChainSettings(Settings):
+    """A recipe.
+
+    Args:
+        data: The pictures.
+        maps: A run of `advcam localize` whose maps are taken: nothing is trained or localized.
+        train: The classifier's training; None takes the classifier of `model` as it is.
+        model: The classifier where none is trained.
+        localize: The attribution method.
+        baseline: A method whose maps are scored beside those of `localize`, to see what the climb gained; None: none.
+        outputs: Threshold of the maps, overlays and report.
+        refine: Refinement of the maps.
+        pseudo: Label masks.
+        evaluate: Scores.
+        device: Where everything is computed.
+    """
+
+    data: DataSettings
+    maps: Path | None = None
+    train: ClassifierSettings | None = None
+    model: ModelSettings = ModelSettings()
+    localize: MethodSettings = MethodSettings()
+    baseline: Literal["cam"] | None = "cam"
+    outputs: OutputSettings = OutputSettings()
+    refine: RefineSettings = RefineSettings()
+    pseudo: PseudoLabelSettings = PseudoLabelSettings()
+    evaluate: ScoringSettings = ScoringSettings()
+    device: str = "cpu"
+
+    @model_validator(mode="after")
+    def _one_classifier(self) -> "ChainSettings":
+        if self.train is not None and "model" in self.model_fields_set:
+            raise ValueError("a recipe trains a classifier (train) or names one (model), not both")
+        if self.train is not None and self.maps is not None:
+            raise ValueError("maps are there already: leave train out, or maps")
+        return self

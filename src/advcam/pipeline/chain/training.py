@@ -1,0 +1,131 @@
+"""The stage "train": the classifier, from the image labels alone."""
+
+import json
+from pathlib import Path
+
+from advcam.errors import RunError, SettingError, one_line
+from advcam.pipeline.chain.pictures import Pictures
+from advcam.pipeline.chain.settings import ChainSettings
+from advcam.pipeline.chain.stage import PASS_PIXELS, Cost, Outcome, Stage, Watcher
+from advcam.pipeline.config import ModelSettings
+from advcam.training.classifier import (
+    CLASSES_FILE,
+    FACTS_FILE,
+    ClassifierSettings,
+    TrainedClassifier,
+    train_classifier,
+)
+from advcam.training.loop import BEST_FILE, Progress
+
+NAME = "train"
+#: Passes of a network for a picture in training: there, and back to the inputs and to the weights.
+_PASSES_OF_A_STEP = 3
+
+
+def training_stage(settings: ClassifierSettings, pictures: Pictures, folder: Path, device: str) -> Stage:
+    """Train, or go on with, the classifier of a chain."""
+
+    def work(watcher: Watcher) -> Outcome:
+        trained = train(settings, pictures, folder, device, watcher)
+        return Outcome(facts_of(trained), (*pictures.notes, *trained.warnings), tuple(trained.unreadable.items()))
+
+    def cost() -> Cost:
+        area = settings.side**2 / PASS_PIXELS
+        looks = settings.epochs * (_PASSES_OF_A_STEP * len(pictures.train) + len(pictures.val))
+        return Cost(len(pictures.train), looks * area)
+
+    return Stage(NAME, folder, settings.model_dump(mode="json", exclude={"workers", "log_every"}), (), work, cost)
+
+
+def train(
+    settings: ClassifierSettings, pictures: Pictures, folder: Path, device: str, watcher: Watcher
+) -> TrainedClassifier:
+    """Train the classifier of a data set, or go on with its training.
+
+    Raises:
+        AdvcamError: As `train_classifier`.
+    """
+    if not pictures.train:
+        raise SettingError(f"no picture of {pictures.dataset.root} has labels to learn from")
+    return train_classifier(
+        pictures.train,
+        pictures.val,
+        pictures.dataset.class_names,
+        settings,
+        folder,
+        progress=LoopWatch(watcher),
+        device=device,
+    )
+
+
+def model_of(settings: ChainSettings, pictures: Pictures, folder: Path) -> ModelSettings:
+    """The classifier that a chain explains: the trained one of a folder, or the one that is named."""
+    if settings.train is None:
+        return settings.model.model_copy(update={"device": settings.device})
+    trained = settings.train
+    single = trained.kind == "auto" and all(len(sample.labels or ()) == 1 for sample in pictures.train)
+    return ModelSettings(
+        model=trained.model,
+        weights=folder / BEST_FILE,
+        class_names=folder / CLASSES_FILE,
+        output_stride=trained.output_stride,
+        multi_label=trained.kind != "single-label" and not single,
+        device=settings.device,
+    )
+
+
+def trained_model(run: Path) -> ModelSettings:
+    """The classifier that `advcam train` or `advcam run` left in a run, or in a folder of its own.
+
+    Raises:
+        RunError: There is none, or it is damaged.
+    """
+    folder = run / "classifier" if (run / "classifier").is_dir() else run
+    path = folder / FACTS_FILE
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return ModelSettings(
+            model=facts["model"],
+            weights=folder / BEST_FILE,
+            class_names=folder / CLASSES_FILE,
+            output_stride=facts["output_stride"],
+            multi_label=facts["multi_label"],
+        )
+    except FileNotFoundError as error:
+        raise RunError(f"{folder} holds no classifier of advcam train; name its --out") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged ({one_line(error)}); train again in another folder") from error
+
+
+def facts_of(trained: TrainedClassifier) -> list[tuple[str, str]]:
+    """Name and value of what came out."""
+    metrics = [(name.replace("_", " "), f"{value:.4f}") for name, value in trained.metrics.items()]
+    epochs = f"{trained.training.best_epoch} of {trained.training.epoch}"
+    early = " (stopped early)" if trained.training.stopped_early else ""
+    kind = "multi-label" if trained.multi_label else "single-label"
+    network = f"{trained.model}, {kind}, {len(trained.class_names)} classes"
+    return [("network", network), *metrics, ("kept epoch", epochs + early)]
+
+
+class LoopWatch:
+    """Hands the words of the training loop on to a watcher.
+
+    Args:
+        watcher: Hears of every step.
+        what: Before "epoch 1 of 5".
+    """
+
+    def __init__(self, watcher: Watcher, what: str = "") -> None:
+        self.watcher, self.what, self.epoch, self.step = watcher, what, 0, 0
+
+    def __call__(self, progress: Progress) -> None:
+        """The steps since the last word, and the metrics at the end of an epoch."""
+        if progress.epoch != self.epoch:
+            self.epoch, self.step = progress.epoch, 0
+            self.watcher.start(f"{self.what}epoch {progress.epoch} of {progress.epochs}", progress.steps)
+        for _ in range(progress.step - self.step):
+            self.watcher.step()
+        self.step = progress.step
+        if progress.metrics:
+            metrics = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in progress.metrics.items())
+            self.watcher.say(f"{self.what}epoch {progress.epoch}: loss {progress.loss:.4f}, {metrics}")

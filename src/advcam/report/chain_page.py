@@ -1,0 +1,154 @@
+"""The report of a chain: its stages with what they took and scored, and how pictures went through them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from advcam.report.figures import class_colour, data_uri, heat_overlay, mask_overlay, shrink
+from advcam.report.template import render
+from advcam.types import IGNORE, Attribution
+
+_WIDTH = 260
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """A stage that is done.
+
+    Args:
+        name: Of the stage.
+        seconds: That it took.
+        facts: Name and value.
+        notes: Warnings, one line each.
+        skipped: How many pictures could not be used.
+    """
+
+    name: str
+    seconds: float
+    facts: Sequence[tuple[str, str]]
+    notes: Sequence[str]
+    skipped: int
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A score of a stage.
+
+    Args:
+        name: Of the stage.
+        scores: By supervision of the threshold ("oracle", "fixed" ..), shares between 0 and 1.
+    """
+
+    name: str
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class ChainPicture:
+    """A picture on its way.
+
+    Args:
+        sample_id: Shown as its name.
+        picture: At any size.
+        labels: Of the picture.
+        maps: Scores of each stage that left some, by its name.
+        mask: Pseudo-label (H, W); None where there is none yet.
+        truth: True mask (H, W); None where there is none.
+        names: Class names by the numbers of the masks.
+        confidence: Lowest of its classes; None where there is no pseudo-label.
+    """
+
+    sample_id: str
+    picture: Image.Image
+    labels: Sequence[str]
+    maps: Mapping[str, Attribution]
+    mask: NDArray[np.int32] | None
+    truth: NDArray[np.int32] | None
+    names: Mapping[int, str]
+    confidence: float | None
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """One image of a row with its caption."""
+
+    caption: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One picture as the template shows it."""
+
+    sample_id: str
+    labels: str
+    confidence: float | None
+    frames: Sequence[_Frame]
+    chips: Sequence[tuple[str, str]]
+
+
+def write_chain_page(
+    path: Path,
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    stages: Sequence[StageRow],
+    headline: str,
+    scores: Sequence[ScoreRow],
+    pictures: Iterable[ChainPicture],
+) -> None:
+    """Write the page.
+
+    Args:
+        path: Of the file.
+        title: Headline.
+        facts: Of the whole chain.
+        stages: Done so far.
+        headline: Name of the score.
+        scores: One row for each stage that was scored.
+        pictures: Shown.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    kinds = list(dict.fromkeys(kind for row in scores for kind in row.scores))
+    highest = max((score for row in scores for score in row.scores.values()), default=1.0)
+    rows = (_row(picture) for picture in pictures)
+    render(
+        path,
+        "chain_page.html.j2",
+        title=title,
+        facts=facts,
+        stages=stages,
+        headline=headline,
+        kinds=kinds,
+        scores=scores,
+        highest=highest,
+        rows=rows,
+    )
+
+
+def _row(shown: ChainPicture) -> _Row:
+    small = shrink(shown.picture, _WIDTH)
+    frames = [_Frame("picture", data_uri(small, quality=82))]
+    for stage, attribution in shown.maps.items():
+        for name, one in zip(attribution.class_names, attribution.maps, strict=True):
+            frames.append(_Frame(f"{stage}: {name}", data_uri(heat_overlay(small, one))))
+    numbers: set[int] = set()
+    for caption, mask in (("pseudo-label", shown.mask), ("truth", shown.truth)):
+        if mask is not None:
+            frames.append(_Frame(caption, data_uri(_mask(small, mask), quality=82)))
+            numbers |= {int(number) for number in np.unique(mask)} - {0, IGNORE}
+    chips = [(shown.names.get(number, f"class {number}"), class_colour(number)) for number in sorted(numbers)]
+    return _Row(shown.sample_id, ", ".join(shown.labels), shown.confidence, frames, chips)
+
+
+def _mask(small: Image.Image, mask: NDArray[np.int32]) -> Image.Image:
+    """The mask over the picture; white is what is left undecided."""
+    overlay = np.array(mask_overlay(small, np.where(mask == IGNORE, 0, mask).astype(np.int32)))
+    undecided = Image.fromarray((mask == IGNORE).astype(np.uint8)).resize(small.size, Image.Resampling.NEAREST)
+    overlay[np.asarray(undecided, dtype=bool)] = 255
+    return Image.fromarray(overlay)
