@@ -9,10 +9,10 @@ with every fifth pixel wrong, and the constants of IRN. Both sides start from th
 turns in one process, so that other work on the machine slows both; each picture's time is the median of its turns. Ours
 is timed on one thread, as pydensecrf runs, and on all threads of torch. A ratio is their time over ours.
 
-The last line printed is JSON. `label_agreement` and `marginal_difference` are the worst of all pictures, `time_ratio`
-(all threads) and `time_ratio_one_thread` the worst of the natural ones, with `.._median` beside them; noise stands
-apart in `time_ratio_noise` and `time_ratio_noise_one_thread`. Torch waits for all its threads after every step, so on
-a machine where other work holds a core, the figures of all threads say more about that work.
+The last line printed is JSON. `label_agreement` and `marginal_difference` are the worst of all pictures; `time_ratio`
+is the worst and `time_ratio_median` the median of the natural ones, `time_ratio_noise` that of the noise, all on one
+thread; the same with `_all_threads`. Torch waits for all its threads after every step: on an idle machine more threads
+are faster, but where other work holds a core they are several times slower than one.
 """
 
 import argparse
@@ -127,10 +127,10 @@ def main() -> None:
         "marginal_difference": max(row["difference"] for row in rows.values()),
     }
     noise = rows.pop("noise")
-    for side, ending in (("all", ""), ("one", "_one_thread")):
+    for side, ending in (("one", ""), ("all", "_all_threads")):
         ratios = [row["theirs"] / row[side] for row in rows.values()]
         figures[f"time_ratio{ending}"] = min(ratios)
-        figures[f"time_ratio{ending}_median"] = median(ratios)
+        figures[f"time_ratio_median{ending}"] = median(ratios)
         figures[f"time_ratio_noise{ending}"] = noise["theirs"] / noise[side]
     print(json.dumps({key: round(value, 6) for key, value in figures.items()} | {"threads": threads}))
 
