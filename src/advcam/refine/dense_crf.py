@@ -8,6 +8,8 @@ the energy of a label u_i(l) at each pixel and Potts compatibility, mean field r
 over two kernels k_m: Gaussian in the position, and bilateral, Gaussian in position and colour together. All is
 computed as pydensecrf does: kernels on the permutohedral lattice with symmetric normalisation, k(i, j) =
 g(i, j) / sqrt(n_i n_j) with n_i = sum_j g(i, j); a pixel's message to itself is kept; the first Q is softmax(-u).
+Marginals differ by rounding alone, but for pictures whose number of pixels is no multiple of four: pydensecrf fills up
+with positions of zeros, whose lattice points take part in the blur.
 """
 
 import math
@@ -119,8 +121,9 @@ def probability_unary(probabilities: Tensor) -> Tensor:
 def dense_crf(pictures: Tensor, unary: Tensor, settings: CrfSettings = IRN_LABELS) -> Tensor:
     """Marginals of the dense CRF by mean field.
 
-    Pictures go one after the other: each fills the device, and has a lattice of its own, which for a noisy picture is
-    large. They share the lattice of the Gaussian kernel.
+    Pictures go one after the other: each fills the device, and has a lattice of its own, for noise of about 6 points a
+    pixel, of which each takes 8 bytes a label. They share the lattice of the Gaussian kernel. No gradient flows. On a CPU
+    where other work runs, one thread (`torch.set_num_threads(1)`) is faster than several, which wait for each other.
 
     Args:
         pictures: RGB, (N, 3, H, W), uint8, or float from 0 to 255.

@@ -99,7 +99,7 @@ class Irn:
         classifier: Whose backbone it stands on.
         source: Folder of the map store.
         samples: The pictures.
-        threshold: Of the localization, from which confidence is measured where no other is set.
+        threshold: Of the maps, from which confidence is measured where no other is set.
         folder: Of labels, network, refined maps and instances.
         watcher: Hears of everything.
 

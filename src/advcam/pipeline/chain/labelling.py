@@ -23,32 +23,30 @@ from advcam.store.files import replacing, write_text
 from advcam.store.maps import MapStore
 from advcam.store.masks import write_mask
 from advcam.store.run import output_names
-from advcam.types import IGNORE, Attribution, BoxContours, Mask, Sample
+from advcam.types import DEFAULT_THRESHOLD, IGNORE, Attribution, BoxContours, Mask, Sample
 
 NAME = "pseudo"
-#: Threshold that belongs to the scores of a stage: half of the marginals of a CRF, and IRN's background of the final
-#: argmax (jiwoon-ahn/irn: sem_seg_bg). Other scores have that of the maps.
-THRESHOLDS = {"refine-crf": 0.5, "refine-irn": 0.25}
 _WARNED = 5  # pictures that a note names
 
 
-def pseudo_settings(settings: PseudoLabelSettings, source: str, maps_threshold: float) -> PseudoSettings:
-    """The settings of `advcam.pseudo` for the scores of a stage.
+def pseudo_settings(settings: PseudoLabelSettings, threshold: float = DEFAULT_THRESHOLD) -> PseudoSettings:
+    """The settings of `advcam.pseudo`.
 
     Args:
         settings: Of the recipe.
-        source: The stage.
-        maps_threshold: That the maps of the localization have, which those of local affinity share.
+        threshold: Where the recipe has none.
 
     Raises:
         SettingError: Thresholds out of range, or crossed.
     """
-    own = THRESHOLDS.get(source, maps_threshold)
+    own = threshold if settings.threshold is None else settings.threshold
+    # A band that does not fit a threshold found by a rule is narrowed; one that does not fit a given one is an error.
+    band = settings.band if settings.threshold is not None else min(settings.band, 2 * min(own, 1 - own))
     return PseudoSettings(
-        threshold=own if settings.threshold is None else settings.threshold,
+        threshold=own,
         class_thresholds=settings.class_thresholds,
         background_power=settings.background_power,
-        band=settings.band,
+        band=band,
         min_area=settings.min_area,
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 import advcam
 from advcam.datasets.pictures import read_picture
 from advcam.pipeline.chain.pictures import Pictures
+from advcam.pipeline.chain.scoring import HEADLINES
 from advcam.pipeline.chain.settings import ChainSettings
 from advcam.pipeline.chain.stage import StageRecord
 from advcam.pipeline.targets import evenly
@@ -58,8 +59,10 @@ def _scores(folder: Path) -> tuple[str, list[ScoreRow]]:
     rows = []
     for name, result in results:
         own = [row for row in result["rows"] if row["name"] == "predictions"]
-        rows.append(ScoreRow(name, {row["supervision"]: row["scores"][result["headline"]] or 0.0 for row in own}))
-    return (results[0][1]["headline"] if results else ""), rows
+        scores = {row["supervision"]: row["scores"][result["headline"]] or 0.0 for row in own}
+        rows.append(ScoreRow(name, {"masks" if kind == "none" else kind: score for kind, score in scores.items()}))
+    headline = results[0][1]["headline"] if results else ""
+    return HEADLINES.get(headline, headline), rows
 
 
 def _shown(

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from advcam.classifiers.catalogue import load_classifier
 from advcam.classifiers.classifier import Classifier
 from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.errors import RunError, SettingError
-from advcam.pipeline.chain.irn import Irn, confidences
+from advcam.pipeline.chain.irn import Irn
 from advcam.pipeline.chain.labelling import NAME as PSEUDO
 from advcam.pipeline.chain.labelling import Labelling, pseudo_settings
 from advcam.pipeline.chain.localizing import BASELINE, baseline_stage, load_untrained, localizing_stage, mean_area
@@ -29,7 +29,7 @@ from advcam.pipeline.chain.refining import affinity_refiner, crf_refiner, refine
 from advcam.pipeline.chain.report import write_chain_report
 from advcam.pipeline.chain.scoring import NAME as EVALUATE
 from advcam.pipeline.chain.scoring import has_truth, score_all
-from advcam.pipeline.chain.settings import ChainSettings, PseudoLabelSettings, Refinement
+from advcam.pipeline.chain.settings import ChainSettings, Refinement
 from advcam.pipeline.chain.stage import (
     PASS_PIXELS,
     Cost,
@@ -43,15 +43,20 @@ from advcam.pipeline.chain.stage import (
     named,
     picture_digest,
 )
+from advcam.pipeline.chain.thresholding import NAME as THRESHOLD
+from advcam.pipeline.chain.thresholding import choose_threshold, label_free_threshold, read_threshold
 from advcam.pipeline.chain.training import NAME as TRAIN
 from advcam.pipeline.chain.training import model_of, training_stage
 from advcam.pipeline.config import ModelSettings
+from advcam.pipeline.targets import evenly
 from advcam.store.files import try_lock
 from advcam.store.maps import MapStore
 from advcam.store.run import JSON
+from advcam.types import DEFAULT_THRESHOLD
 
-#: Threshold of the baseline, a plain class activation map (docs/defaults.md).
-_PLAIN_THRESHOLD = 0.25
+#: Thresholds set beforehand, for the row "fixed" of the scores: a plain class activation map's (docs/defaults.md), half
+#: of a CRF's marginals, and IRN's background of the final argmax (jiwoon-ahn/irn: sem_seg_bg).
+FIXED_THRESHOLDS = {BASELINE: 0.25, "refine-crf": 0.5, "refine-irn": 0.25}
 #: Seconds of a refinement for a picture of 375 x 500 on one of today's CPU cores: for the plan only.
 _SECONDS = {"crf": 1.0, "affinity": 1.0, "irn": 1.5}
 
@@ -155,6 +160,8 @@ class Chain:
             yield localizing_stage(settings, pictures, self.model, out / LOCALIZE, trained)
         if self._has_baseline:
             yield baseline_stage(settings, pictures, self.model, out / BASELINE, trained)
+        if settings.threshold is None:
+            yield self._thresholding()
         for method in settings.refine.methods:
             yield self._refining(method, trained)
         last = f"refine-{settings.refine.methods[-1]}" if settings.refine.methods else LOCALIZE
@@ -162,15 +169,21 @@ class Chain:
         if has_truth(pictures.dataset, pictures.masks):
             yield self._scoring()
 
+    def _thresholding(self) -> Stage:
+        def work(watcher: Watcher) -> Outcome:
+            return choose_threshold(self._scores(LOCALIZE), self.pictures.masks, self.out / THRESHOLD, watcher)
+
+        count = len(evenly(self.pictures.masks, 200))
+        return Stage(THRESHOLD, self.out / THRESHOLD, {}, self._localized, work, lambda: Cost(count, 0.0, 0.1 * count))
+
     def _refining(self, method: Refinement, trained: Sequence[str]) -> Stage:
-        settings, threshold = self.settings, self.settings.outputs.threshold
+        settings = self.settings
         folder, source = self.out / "refined" / method, self._scores(LOCALIZE)
         chosen = getattr(settings.refine, method)
         irn = settings.refine.irn
-        if method == "irn":
-            confidences(irn, threshold)
 
         def work(watcher: Watcher) -> Outcome:
+            threshold = self._maps_threshold()
             if method == "irn":
                 return Irn(irn, self._classifier(), source, self.pictures.masks, threshold, folder, watcher).run()
             refiner = (
@@ -186,21 +199,30 @@ class Chain:
             passes = count * (2 * irn.epochs * irn.crop**2 / PASS_PIXELS + 2 * area) if method == "irn" else 0
             return Cost(count, passes, _SECONDS[method] * count * area)
 
-        decides: dict[str, JSON] = {"settings": chosen.model_dump(mode="json"), "threshold": threshold}
-        return Stage(f"refine-{method}", folder, decides, (*trained, *self._localized), work, cost)
+        decides: dict[str, JSON] = {"settings": chosen.model_dump(mode="json"), "threshold": settings.threshold}
+        after = (*(trained if method == "irn" else ()), *self._localized, *self._thresholded)
+        return Stage(f"refine-{method}", folder, decides, after, work, cost)
 
     def _labelling(self, last: str) -> Stage:
-        chosen = self.settings.pseudo
-        constants = pseudo_settings(chosen, last, self.settings.outputs.threshold)
+        chosen, samples, folder = self.settings.pseudo, self.pictures.masks, self.out / PSEUDO
+        pseudo_settings(chosen)  # what is wrong with it is said before anything is done
 
         def work(watcher: Watcher) -> Outcome:
-            names, samples = self._classifier().class_names, self.pictures.masks
-            folder = self.out / PSEUDO
-            return Labelling(self._scores(last), samples, names, constants, chosen.boxes, folder, watcher).run()
+            source = self._scores(last)
+            threshold, how = chosen.threshold or 0.0, "as the recipe has it"
+            if chosen.threshold is None and last == "refine-crf":
+                threshold, how = 0.5, "half of the marginals"
+            elif chosen.threshold is None and last == LOCALIZE:
+                threshold, how = self._maps_threshold(), "that of the maps"
+            elif chosen.threshold is None:
+                threshold, how = label_free_threshold(source, samples, watcher)
+            constants, names = pseudo_settings(chosen, threshold), self._classifier().class_names
+            outcome = Labelling(source, samples, names, constants, chosen.boxes, folder, watcher).run()
+            return replace(outcome, facts=[*outcome.facts, ("chosen", how)])
 
-        decides: dict[str, JSON] = {"settings": chosen.model_dump(mode="json"), "threshold": constants.threshold}
-        after = self._localized if last == LOCALIZE else (last,)
-        return Stage(PSEUDO, self.out / PSEUDO, decides, after, work, lambda: Cost(len(self.pictures.masks)))
+        after = (*self._localized, *self._thresholded) if last == LOCALIZE else (last,)
+        decides = {"settings": chosen.model_dump(mode="json"), "threshold": self.settings.threshold}
+        return Stage(PSEUDO, folder, decides, after, work, lambda: Cost(len(samples)))
 
     def _scoring(self) -> Stage:
         refined = [f"refine-{method}" for method in self.settings.refine.methods]
@@ -208,7 +230,7 @@ class Chain:
 
         def work(watcher: Watcher) -> Outcome:
             scored: list[tuple[str, Path, float | None]] = [
-                (name, self._scores(name).parent, self._threshold(name)) for name in of_maps
+                (name, self._scores(name).parent, FIXED_THRESHOLDS.get(name, DEFAULT_THRESHOLD)) for name in of_maps
             ]
             scored.append((PSEUDO, self.out / PSEUDO / "masks", None))
             return score_all(self.settings, scored, self.out / "metrics", watcher)
@@ -234,10 +256,15 @@ class Chain:
         where = self.out / name if name in (LOCALIZE, BASELINE) else self.out / "refined" / name.removeprefix("refine-")
         return where / "maps"
 
-    def _threshold(self, name: str) -> float:
-        if name == BASELINE:
-            return _PLAIN_THRESHOLD
-        return pseudo_settings(PseudoLabelSettings(), name, self.settings.outputs.threshold).threshold
+    @property
+    def _thresholded(self) -> tuple[str, ...]:
+        """The stage of the threshold, where a rule chooses it."""
+        return (THRESHOLD,) if self.settings.threshold is None else ()
+
+    def _maps_threshold(self) -> float:
+        """The threshold of the maps: the recipe's, or the one that was chosen."""
+        fixed = self.settings.threshold
+        return read_threshold(self.out / THRESHOLD) if fixed is None else fixed
 
     def _classifier(self) -> Classifier:
         return load_model(self.model)

@@ -12,6 +12,10 @@ from advcam.pipeline.evaluation.result import EvaluateSettings, Evaluation
 from advcam.types import Sample
 
 NAME = "evaluate"
+#: Scores as the field writes them.
+HEADLINES = {"miou": "mIoU", "max_box_acc_v2": "MaxBoxAccV2", "pxap": "PxAP"}
+#: Supervision of a threshold, where the predictions are masks that have none.
+_MASKS = "masks as they are"
 #: Pictures that are looked at to find out whether there is any truth.
 _LOOKED_AT = 200
 
@@ -36,15 +40,17 @@ def score_all(
         folder: Of the metrics.
         watcher: Hears of each picture.
     """
-    facts, notes = [], []
+    facts: list[tuple[str, str]] = []
+    notes: dict[str, list[str]] = {}
     for name, predictions, threshold in scored:
         result = evaluate(_settings(settings, settings.evaluate, predictions, threshold), watcher)
         write_evaluation(result, folder / name)
         facts.append((name, in_words(result)))
-        notes += [f"{name}: {note}" for note in result.notes]
+        for note in result.notes:
+            notes.setdefault(note, []).append(name)
     if not scored:
         raise SettingError("nothing to score: no stage before left maps or masks")
-    return Outcome(facts, list(dict.fromkeys(notes)))
+    return Outcome(facts, [f"{note} ({', '.join(names)})" for note, names in notes.items()])
 
 
 def in_words(result: Evaluation) -> str:
@@ -53,8 +59,13 @@ def in_words(result: Evaluation) -> str:
     parts = []
     for row in own:
         threshold = f" at {row.threshold:.2f}" if row.threshold is not None else ""
-        parts.append(f"{100 * row.scores[result.headline]:.1f} ({row.supervision}{threshold})")
-    return f"{result.headline} " + ", ".join(parts) + f" on {counted(result.pictures, 'picture')}"
+        kind = _MASKS if row.supervision == "none" else row.supervision
+        parts.append(f"{100 * row.scores[result.headline]:.1f} ({kind}{threshold})")
+    return (
+        f"{HEADLINES.get(result.headline, result.headline)} "
+        + ", ".join(parts)
+        + f" on {counted(result.pictures, 'picture')}"
+    )
 
 
 def _settings(

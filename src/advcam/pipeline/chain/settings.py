@@ -57,7 +57,7 @@ class CrfRefinement(Settings):
     """Dense CRF on the label masks of the maps.
 
     Args:
-        threshold: Background of the label masks; None takes that of the localization.
+        threshold: Background of the label masks; None takes that of the maps.
         confidence: Probability that a label is right.
         kernels: Published set of constants: "deeplab" or "irn".
     """
@@ -71,8 +71,8 @@ class IrnRefinement(Settings):
     """IRN: confident labels, a network of boundaries trained on them, and the random walk.
 
     Args:
-        conf_fg: A class is sure above it; None: 0.05 above the threshold of the localization.
-        conf_bg: Background is sure below it; None: 0.15 below the threshold of the localization.
+        conf_fg: A class is sure above it; None: 0.05 above the threshold of the maps.
+        conf_bg: Background is sure below it; None: 0.15 below the threshold of the maps.
         epochs: Of the network.
         batch_size: Of the network.
         crop: Side of its inputs in pixels.
@@ -141,7 +141,7 @@ class PseudoLabelSettings(Settings):
     """Label masks; see `advcam.pseudo.PseudoSettings`.
 
     Args:
-        threshold: None takes the one that belongs to the source of the scores (see `labelling.THRESHOLDS`).
+        threshold: None: 0.5 for the marginals of a CRF, that of the maps for the maps, else by the label-free rule.
         class_thresholds: By class name.
         background_power: In place of the threshold.
         band: Width of the band around the threshold that stays undecided (255).
@@ -181,7 +181,8 @@ class ChainSettings(Settings):
         model: The classifier where none is trained.
         localize: The attribution method.
         baseline: A method whose maps are scored beside those of `localize`, to see what the climb gained; None: none.
-        outputs: Threshold of the maps, overlays and report.
+        threshold: Of the maps, for all that is made of them; None: by the label-free rule.
+        outputs: Of the localization.
         refine: Refinement of the maps.
         pseudo: Label masks.
         evaluate: Scores.
@@ -194,6 +195,7 @@ class ChainSettings(Settings):
     model: ModelSettings = ModelSettings()
     localize: MethodSettings = MethodSettings()
     baseline: Literal["cam"] | None = "cam"
+    threshold: float | None = Field(default=None, ge=0, le=1)
     outputs: OutputSettings = OutputSettings()
     refine: RefineSettings = RefineSettings()
     pseudo: PseudoLabelSettings = PseudoLabelSettings()

@@ -1,0 +1,72 @@
+"""The stage "threshold": the background threshold of the maps, without any mask.
+
+No fixed number fits all data (docs/defaults.md), and everything behind the maps stands on it: the labels that a CRF or
+IRN starts from, and the masks. So unless the recipe fixes one, the label-free rule chooses it on some pictures.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from advcam.errors import RunError, SettingError, one_line
+from advcam.evaluate.selection import LabelFree
+from advcam.pipeline.chain.refining import with_maps
+from advcam.pipeline.chain.stage import Outcome, Watcher
+from advcam.pipeline.targets import evenly
+from advcam.store.files import write_text
+from advcam.types import DEFAULT_THRESHOLD, Sample
+
+NAME = "threshold"
+#: Pictures that the rule looks at: the choice from a few is noisy, from hundreds it no longer changes.
+_LOOKED_AT = 200
+
+
+def label_free_threshold(source: Path, samples: Sequence[Sample], watcher: Watcher) -> tuple[float, str]:
+    """The threshold of stored maps or scores by the label-free rule, and how it came about.
+
+    Where the rule finds nothing to hold on to (maps of zeros, pictures of one colour) it is the default.
+
+    Args:
+        source: Folder of the map store.
+        samples: The pictures.
+        watcher: Hears of each.
+    """
+    rule, chosen = LabelFree(), evenly(samples, _LOOKED_AT)
+    watcher.start("threshold, without masks", len(chosen))
+    for item in with_maps(source, chosen, []):
+        attribution = item.row.attribution
+        if attribution.class_ids and attribution.maps.any():
+            rule.add(attribution.maps, item.picture)
+        watcher.step()
+    try:
+        choice = rule.choose()
+    except SettingError as error:
+        return DEFAULT_THRESHOLD, f"the default, since {one_line(error)}"
+    return choice.threshold, choice.detail
+
+
+def choose_threshold(source: Path, samples: Sequence[Sample], folder: Path, watcher: Watcher) -> Outcome:
+    """Choose the threshold of the maps and write it down.
+
+    Args:
+        source: Folder of the map store.
+        samples: The pictures.
+        folder: Of threshold.json.
+        watcher: Hears of each picture.
+    """
+    threshold, detail = label_free_threshold(source, samples, watcher)
+    write_text(folder / "threshold.json", json.dumps({"threshold": threshold, "supervision": detail}) + "\n")
+    return Outcome([("threshold", f"{threshold:g}, {detail}")])
+
+
+def read_threshold(folder: Path) -> float:
+    """The threshold that was chosen.
+
+    Raises:
+        RunError: It was not, or its file is damaged.
+    """
+    path = folder / "threshold.json"
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["threshold"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is missing or damaged; do its stage anew: --from {NAME}") from error
