@@ -122,8 +122,9 @@ def dense_crf(pictures: Tensor, unary: Tensor, settings: CrfSettings = IRN_LABEL
     """Marginals of the dense CRF by mean field.
 
     Pictures go one after the other: each fills the device, and has a lattice of its own, for noise of about 6 points a
-    pixel, of which each takes 8 bytes a label. They share the lattice of the Gaussian kernel. No gradient flows. On a CPU
-    where other work runs, one thread (`torch.set_num_threads(1)`) is faster than several, which wait for each other.
+    pixel, of which each takes 8 bytes a label. They share the lattice of the Gaussian kernel. No gradient flows. On a
+    CPU where other work runs, one thread (`torch.set_num_threads(1)`) is faster than several, which wait for each
+    other after every step.
 
     Args:
         pictures: RGB, (N, 3, H, W), uint8, or float from 0 to 255.

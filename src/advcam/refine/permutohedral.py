@@ -194,11 +194,13 @@ def _with_end(starts: Tensor, end: int) -> Tensor:
 def _elevated(features: Tensor) -> Tensor:
     """Positions on the plane of d + 1 coordinates with sum 0, (d + 1, N), where the blurs have a deviation of one."""
     dimensions = len(features)
-    deviation = math.sqrt(2 / 3) * (dimensions + 1)
+    # Rounded to the type of the features, as in pydensecrf: the last bit of a factor decides, for positions halfway
+    # between points, which points exist, and a point without weight still hands on the values of its neighbours.
+    deviation = torch.tensor(math.sqrt(2 / 3) * (dimensions + 1), dtype=features.dtype).item()
     elevated = features.new_empty(dimensions + 1, features.shape[1])
     total = torch.zeros_like(features[0])
     for j in range(dimensions, 0, -1):
-        scaled = features[j - 1] * (deviation / math.sqrt(j * (j + 1)))
+        scaled = features[j - 1] * (1 / math.sqrt(j * (j + 1)) * deviation)
         elevated[j] = total - j * scaled
         total = total + scaled
     elevated[0] = total
