@@ -22,6 +22,16 @@ from advcam.pipeline.recipe import load_yaml, shown
 from advcam.store.files import write_text
 
 _HEADER = "# A recipe of advcam run, with every setting that counts; run it again: advcam run THIS --out FOLDER\n"
+#: pydantic's words in those of a recipe, by its type of error.
+_PROBLEMS = {
+    "tuple_type": "it takes a list, such as [a, b]",
+    "dict_type": "it takes a group of keys, such as {a: 0.5}",
+    "model_type": "it is a section and takes keys of its own, such as {key: value}",
+    "path_type": "it takes a path; put one of digits in quotes",
+    "string_type": "it takes text; put digits in quotes",
+}
+#: Parts of a place that name a type which a value could have had, not a key.
+_TYPES = ("int", "float", "str")
 
 
 def recipe_names() -> list[str]:
@@ -77,15 +87,7 @@ def parse_chain(content: Mapping[str, Any], where: str) -> ChainSettings:
     try:
         return ChainSettings.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        place = [str(part) for part in first["loc"]]
-        key = ".".join(place)
-        if first["type"] == "extra_forbidden":
-            raise SettingError(f"{where}: there is no setting {key}; {_near(place)}") from error
-        if first["type"] == "missing":
-            raise SettingError(f"{where}: {key} is missing; write it into the recipe or give {key}=VALUE") from error
-        problem = first["msg"].removeprefix("Value error, ")
-        raise SettingError(f"{where}, {key or 'recipe'}: {problem}; got {shown(first['input'])}") from error
+        raise SettingError(_in_words(where, error)) from error
 
 
 def write_recipe(path: Path, settings: ChainSettings) -> None:
@@ -95,6 +97,7 @@ def write_recipe(path: Path, settings: ChainSettings) -> None:
         RunError: The file cannot be written.
     """
     content = settings.model_dump(mode="json", exclude_none=True)
+    content["baseline"] = settings.baseline  # none of it is a choice, too
     if settings.train is not None:
         del content["model"]
     write_text(path, _HEADER + yaml.safe_dump(content, sort_keys=False, width=100))
@@ -129,6 +132,21 @@ def _override(content: dict[str, Any], text: str) -> None:
             content[section] = {}
         content = content[section]
     content[last] = parsed
+
+
+def _in_words(where: str, error: ValidationError) -> str:
+    """The first problem of a recipe in one line."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = [str(part) for part in first["loc"] if part not in _TYPES and "[" not in str(part)]
+    key = ".".join(place)
+    if first["type"] == "extra_forbidden":
+        return f"{where}: there is no setting {key}; {_near(place)}"
+    if first["type"] == "missing":
+        key = "data.root" if key == "data" else key
+        return f"{where}: {key} is missing; write it into the recipe or give {key}=VALUE"
+    if first["type"] == "value_error":  # of several settings together, in our own words
+        return f"{where}{', ' if key else ''}{key}: {first['msg'].removeprefix('Value error, ')}"
+    return f"{where}, {key}: {_PROBLEMS.get(first['type'], first['msg'])}; got {shown(first['input'])}"
 
 
 def _near(place: Sequence[str]) -> str:
