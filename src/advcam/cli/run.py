@@ -175,7 +175,7 @@ def _chain(
 
     with open_chain(settings, out, keep=not dry_run) as chain:
         if dry_run:
-            _say_plan(chain.plan(), as_json)
+            _say_plan(chain.plan(from_, until), as_json)
             return 0
         console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         with ChainWatch(console, quiet) as watch:
@@ -244,6 +244,8 @@ def _say_end(chain: "Chain", records: Sequence["StageRecord"], console: Console)
             console.print(f"  {record.name}: {counted(len(record.skipped), 'picture')} skipped (report.html)")
     console.print(f"look at   {chain.out / 'report.html'}", soft_wrap=True)
     if any(record.name == "pseudo" for record in records):
-        console.print(f"masks in  {chain.out / 'pseudo' / 'masks'}, boxes.json and confidence.csv beside them")
+        console.print(
+            f"masks in  {chain.out / 'pseudo' / 'masks'}, boxes.json and confidence.csv beside them", soft_wrap=True
+        )
     elif any(record.name == "train" for record in records):
         console.print(f"classifier in  {chain.out / 'classifier'}", soft_wrap=True)

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from advcam.errors import RunError, counted
+from advcam.errors import RunError, counted, one_line
 from advcam.pipeline.chain.settings import PseudoLabelSettings
 from advcam.pipeline.chain.stage import Outcome, Watcher
 from advcam.pseudo.labels import PseudoLabel, PseudoSettings, pseudo_label
 from advcam.pseudo.objects import mask_boxes
-from advcam.store.classes import ClassNumbers
+from advcam.store.classes import MOST_FIXED, ClassNumbers
 from advcam.store.files import replacing, write_text
 from advcam.store.maps import MapStore
 from advcam.store.masks import write_mask
@@ -49,6 +49,26 @@ def pseudo_settings(settings: PseudoLabelSettings, threshold: float = DEFAULT_TH
         band=band,
         min_area=settings.min_area,
     )
+
+
+def names_of_run(run: Path) -> tuple[str, ...]:
+    """Names of the classes that a run of `advcam localize` explains, by class number.
+
+    A run of more classes than fit a mask (ImageNet) names those that it met; the others are "class 7" here.
+
+    Raises:
+        RunError: Its classes.json is missing or damaged.
+    """
+    path = run / "classes.json"
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        names = {int(entry["class_id"]): str(entry["name"]) for entry in entries if "class_id" in entry}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is missing or damaged ({one_line(error)}); localize again in another folder") from error
+    count = max(names, default=-1) + 1
+    if len(names) < count:
+        count = max(count, MOST_FIXED + 1)
+    return tuple(names.get(number, f"class {number}") for number in range(count))
 
 
 class Labelling:

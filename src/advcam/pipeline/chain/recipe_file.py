@@ -103,6 +103,14 @@ def write_recipe(path: Path, settings: ChainSettings) -> None:
     write_text(path, _HEADER + yaml.safe_dump(content, sort_keys=False, width=100))
 
 
+def is_kept_recipe(path: Path) -> bool:
+    """Whether a file is a recipe that `write_recipe` left beside a result."""
+    try:
+        return path.read_bytes().startswith(_HEADER.encode())
+    except OSError:
+        return False
+
+
 def change(content: dict[str, Any], overrides: Sequence[str]) -> None:
     """Set values of a recipe, as the command line gives them.
 

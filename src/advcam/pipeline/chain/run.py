@@ -4,7 +4,6 @@ run/  recipe.yaml  classifier/  localize/  baseline/  refined/<method>/  pseudo/
 """
 
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -17,19 +16,19 @@ import torch
 from advcam.classifiers.catalogue import load_classifier
 from advcam.classifiers.classifier import Classifier
 from advcam.datasets.synthetic.catalogue import write_dataset
-from advcam.errors import RunError, SettingError
+from advcam.errors import RunError, SettingError, one_line
 from advcam.pipeline.chain.irn import Irn
 from advcam.pipeline.chain.labelling import NAME as PSEUDO
-from advcam.pipeline.chain.labelling import Labelling, pseudo_settings
+from advcam.pipeline.chain.labelling import Labelling, names_of_run, pseudo_settings
 from advcam.pipeline.chain.localizing import BASELINE, baseline_stage, load_untrained, localizing_stage, mean_area
 from advcam.pipeline.chain.localizing import NAME as LOCALIZE
 from advcam.pipeline.chain.pictures import read_pictures
-from advcam.pipeline.chain.recipe_file import write_recipe
+from advcam.pipeline.chain.recipe_file import is_kept_recipe, write_recipe
 from advcam.pipeline.chain.refining import affinity_refiner, crf_refiner, refine_store
 from advcam.pipeline.chain.report import write_chain_report
 from advcam.pipeline.chain.scoring import NAME as EVALUATE
 from advcam.pipeline.chain.scoring import has_truth, score_all
-from advcam.pipeline.chain.settings import ChainSettings, Refinement
+from advcam.pipeline.chain.settings import ChainSettings, GeneratedData, Refinement
 from advcam.pipeline.chain.stage import (
     PASS_PIXELS,
     Cost,
@@ -49,7 +48,7 @@ from advcam.pipeline.chain.training import NAME as TRAIN
 from advcam.pipeline.chain.training import model_of, training_stage
 from advcam.pipeline.config import ModelSettings
 from advcam.pipeline.targets import evenly
-from advcam.store.files import try_lock
+from advcam.store.files import PARTIAL, try_lock
 from advcam.store.maps import MapStore
 from advcam.store.run import JSON
 from advcam.types import DEFAULT_THRESHOLD
@@ -57,6 +56,7 @@ from advcam.types import DEFAULT_THRESHOLD
 #: Thresholds set beforehand, for the row "fixed" of the scores: a plain class activation map's (docs/defaults.md), half
 #: of a CRF's marginals, and IRN's background of the final argmax (jiwoon-ahn/irn: sem_seg_bg).
 FIXED_THRESHOLDS = {BASELINE: 0.25, "refine-crf": 0.5, "refine-irn": 0.25}
+_RECIPE = "recipe.yaml"
 #: Seconds of a refinement for a picture of 375 x 500 on one of today's CPU cores: for the plan only.
 _SECONDS = {"crf": 1.0, "affinity": 1.0, "irn": 1.5}
 
@@ -100,9 +100,17 @@ class Chain:
         given = "" if settings.maps is None else maps_digest(settings.maps)
         self.records = StageRecords(out, self.stages, picture_digest(settings.data, used) + given)
 
-    def plan(self) -> list[PlannedStage]:
-        """Every stage with its state and what is left of it; nothing is written."""
-        states = [(stage, self.records.state(stage)) for stage in self.stages]
+    def plan(self, from_: str | None = None, until: str | None = None) -> list[PlannedStage]:
+        """Every stage that `run` would come to, with its state and what is left of it; nothing is written.
+
+        Raises:
+            AdvcamError: As `run`, so far as it can be known beforehand.
+        """
+        first, last = self._range(from_, until)
+        states = [(stage, self.records.state(stage)) for stage in self.stages[: last + 1]]
+        if from_:
+            again: State = "to be redone"
+            states[first:] = [(stage, state if state == "to do" else again) for stage, state in states[first:]]
         costs = {stage.name: stage.cost() for stage, state in states if state != "done"}
         of_a_pass = seconds_of_a_pass(self.model) if any(cost.passes for cost in costs.values()) else 0.0
         planned = []
@@ -123,15 +131,9 @@ class Chain:
         Raises:
             AdvcamError: A stage cannot be done; what was finished stays, and the same command goes on.
         """
-        first = named(self.stages, from_, "--from") if from_ else 0
-        last = named(self.stages, until, "--until") if until else len(self.stages) - 1
-        if from_ and last < first:
-            raise SettingError(f"--until {until} comes before --from {from_}; turn them round")
+        first, last = self._range(from_, until)
         with _locked(self.out):
-            for stage in self.stages[:first]:
-                if self.records.state(stage) != "done":
-                    raise RunError(f"--from {from_} needs {stage.name}, which is not done; run without --from first")
-            write_recipe(self.out / "recipe.yaml", self.settings)
+            write_recipe(self.out / _RECIPE, self.settings)
             for stage in self.stages[first : last + 1]:
                 self.records.carry_out(stage, watcher, anew=from_ is not None)
                 self.write_report()
@@ -149,6 +151,17 @@ class Chain:
         done = {record.name for record in records} | ({LOCALIZE} if self.settings.maps is not None else set())
         maps = {name: self._scores(name) for name in names if name in done}
         write_chain_report(self.out, self.settings, self.pictures, records, maps)
+
+    def _range(self, from_: str | None, until: str | None) -> tuple[int, int]:
+        """Places of the first and the last stage to be done."""
+        first = named(self.stages, from_, "--from") if from_ else 0
+        last = named(self.stages, until, "--until") if until else len(self.stages) - 1
+        if from_ and last < first:
+            raise SettingError(f"--until {until} comes before --from {from_}; turn them round")
+        for stage in self.stages[:first]:
+            if self.records.state(stage) != "done":
+                raise RunError(f"--from {from_} needs {stage.name}, which is not done; run without --from first")
+        return first, last
 
     def _stages(self) -> Iterator[Stage]:
         settings, pictures, out = self.settings, self.pictures, self.out
@@ -205,7 +218,9 @@ class Chain:
 
     def _labelling(self, last: str) -> Stage:
         chosen, samples, folder = self.settings.pseudo, self.pictures.masks, self.out / PSEUDO
-        pseudo_settings(chosen)  # what is wrong with it is said before anything is done
+        # What is wrong is said before anything is done; the classes of a given classifier are known when it is loaded.
+        given = self._class_names()
+        pseudo_settings(chosen).check_names(given if given is not None else chosen.class_thresholds)
 
         def work(watcher: Watcher) -> Outcome:
             source = self._scores(last)
@@ -216,7 +231,8 @@ class Chain:
                 threshold, how = self._maps_threshold(), "that of the maps"
             elif chosen.threshold is None:
                 threshold, how = label_free_threshold(source, samples, watcher)
-            constants, names = pseudo_settings(chosen, threshold), self._classifier().class_names
+            names = given if given is not None else self._classifier().class_names
+            constants = pseudo_settings(chosen, threshold)
             outcome = Labelling(source, samples, names, constants, chosen.boxes, folder, watcher).run()
             return replace(outcome, facts=[*outcome.facts, ("chosen", how)])
 
@@ -266,6 +282,12 @@ class Chain:
         fixed = self.settings.threshold
         return read_threshold(self.out / THRESHOLD) if fixed is None else fixed
 
+    def _class_names(self) -> tuple[str, ...] | None:
+        """Classes of the maps by their number, where they are known without the classifier."""
+        if self.settings.maps is not None:
+            return names_of_run(self.settings.maps)
+        return None if self.settings.train is None else tuple(self.pictures.dataset.class_names)
+
     def _classifier(self) -> Classifier:
         return load_model(self.model)
 
@@ -291,16 +313,26 @@ def open_chain(settings: ChainSettings, out: Path, keep: bool = True) -> Iterato
     if generated is None or root.exists():
         yield Chain(settings, out)
         return
+    if keep:
+        _draw(generated, root)
+        yield Chain(settings, out)
+        return
     with tempfile.TemporaryDirectory() as temporary:
         drawn = Path(temporary) / "data"
         write_dataset(generated.layout, drawn, generated.pictures, generated.seed)
-        if not keep:
-            data = settings.data.model_copy(update={"root": drawn})
-            yield Chain(settings.model_copy(update={"data": data}), out)
-            return
+        data = settings.data.model_copy(update={"root": drawn})
+        yield Chain(settings.model_copy(update={"data": data}), out)
+
+
+def _draw(generated: GeneratedData, root: Path) -> None:
+    """Draw a data set beside its place, then put it there: it is whole or absent, whenever this is killed."""
+    try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(drawn, root)
-    yield Chain(settings, out)
+        with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as temporary:
+            write_dataset(generated.layout, Path(temporary) / "data", generated.pictures, generated.seed)
+            (Path(temporary) / "data").rename(root)
+    except OSError as error:
+        raise RunError(f"cannot draw the pictures of {root} ({error.strerror}); choose another data.root") from error
 
 
 def seconds_of_a_pass(model: ModelSettings) -> float:
@@ -324,9 +356,13 @@ def maps_digest(run: Path) -> str:
     config = run / "config.json"
     if not config.is_file():
         raise RunError(f"{run} is no run of advcam localize: it has no config.json; name its --out")
+    try:
+        fingerprint = json.loads(config.read_bytes())["fingerprints"]["maps"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{config} is damaged ({one_line(error)}); localize again in another folder") from error
     index = MapStore(run / "maps").index()
     rows = {name: [key.file_bytes, *key.class_ids] for name, key in index.items()}
-    return digest([json.loads(config.read_bytes()).get("fingerprints"), rows])
+    return digest([fingerprint, rows])
 
 
 @contextmanager
@@ -338,8 +374,9 @@ def _locked(out: Path) -> Iterator[None]:
     """
     if out.is_file():
         raise RunError(f"{out} is a file; choose another --out, a run takes a folder")
-    ours = any((out / name).exists() for name in ("recipe.yaml", ".lock"))
-    if out.is_dir() and any(out.iterdir()) and not ours:
+    held = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    # A run that was killed at once left its lock, and perhaps the beginning of its recipe.
+    if held - {".lock", f"{_RECIPE}{PARTIAL}"} and not is_kept_recipe(out / _RECIPE):
         raise RunError(f"{out} is not empty and no run of a recipe; choose another --out or empty it")
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -163,17 +164,19 @@ class StageRecords:
         watcher.stage(stage.name, state)
         if state == "done":
             return
-        if state == "to be redone":
+        record = self.read(stage) if state == "to be finished" else None
+        if record is None:
+            # Without a record too: what lies in the folder may be of other settings.
             self._forget(stage)
-        former = self.read(stage)
-        record = former or StageRecord(stage.name, self.fingerprints[stage.name])
+            record = StageRecord(stage.name, self.fingerprints[stage.name])
         self._write(stage, record)
         started = time.monotonic()
         try:
             outcome = stage.work(watcher)
         except BaseException:
-            record.seconds += time.monotonic() - started
-            self._write(stage, record)
+            record.seconds = round(record.seconds + time.monotonic() - started, 1)
+            with suppress(RunError):  # of a full disk the stage itself has said more
+                self._write(stage, record)
             raise
         record.seconds = round(record.seconds + time.monotonic() - started, 1)
         record.facts, record.notes = list(outcome.facts), list(outcome.notes)
@@ -185,7 +188,7 @@ class StageRecords:
         try:
             if stage.folder.exists():
                 shutil.rmtree(stage.folder)
-            self._path(stage).unlink()
+            self._path(stage).unlink(missing_ok=True)
         except OSError as error:
             raise RunError(f"cannot empty {stage.folder} ({error.strerror}); change its permissions") from error
 
