@@ -164,7 +164,7 @@ def test_another_training_in_the_folder(folders: Path, tmp_path: Path) -> None:
         train_classifier(samples, [], names, settings, tmp_path)
     assert str(caught.value).startswith(
         f'{tmp_path} holds a training with other settings: class_names.2 was "triangle", is now "Dreieck"; '
-        "lr was 0.001, is now 0.5; samples was "
+        "lr was 0.0003, is now 0.5; samples was "
     )
 
 

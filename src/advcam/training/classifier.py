@@ -63,7 +63,8 @@ class ClassifierSettings(LoopSettings):
             picture has exactly one label.
         augmentation: How pictures are prepared; see `advcam.training.augment`.
         crop: Side of the inputs in pixels; None takes the one that the augmentation was published with.
-        lr: Learning rate of the pretrained layers.
+        lr: Learning rate of the pretrained layers. With "adamw" the same fits both kinds; with SGD a multi-label
+            classifier needs a higher one (about 0.02), as its loss is a mean over the classes.
         head_multiplier: Learning rate of the new head as a multiple of it.
         weight_decay: Of all parameters.
         optimizer: See `create_optimizer`.
@@ -88,10 +89,10 @@ class ClassifierSettings(LoopSettings):
     kind: Literal["auto", "multi-label", "single-label"] = "auto"
     augmentation: RecipeName = "resized-crop"
     crop: int | None = Field(default=None, ge=32)
-    lr: float = Field(default=0.001, gt=0)
+    lr: float = Field(default=3e-4, gt=0)
     head_multiplier: float = Field(default=10.0, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
-    optimizer: OptimizerName = "sgd"
+    optimizer: OptimizerName = "adamw"
     schedule: Literal["polynomial", "steps"] = "polynomial"
     decay_every: int | None = Field(default=None, ge=1)
     warmup: float = Field(default=0.0, ge=0)
