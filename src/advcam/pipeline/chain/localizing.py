@@ -75,7 +75,9 @@ def _stage(
         )
         return Cost(len(pictures.masks), estimate.passes * mean_area(pictures.masks) / PASS_PIXELS)
 
-    decides = {"method": method.deciding(), "model": model.model_dump(mode="json", exclude={"device", "weights"})}
+    # "auto" precision is what it means on the device; where that has changed, localize itself refuses to go on.
+    chosen = method.deciding() | {"precision": method.precision}
+    decides = {"method": chosen, "model": model.model_dump(mode="json", exclude={"device", "weights"})}
     decides["model"].pop("class_names")
     if settings.train is None:
         decides["model"]["weights"] = str(model.weights)

@@ -16,6 +16,7 @@ from advcam.training.classifier import (
     train_classifier,
 )
 from advcam.training.loop import BEST_FILE, Progress
+from advcam.training.targets import Kind
 
 NAME = "train"
 #: Passes of a network for a picture in training: there, and back to the inputs and to the weights.
@@ -51,7 +52,7 @@ def train(
         pictures.train,
         pictures.val,
         pictures.dataset.class_names,
-        settings,
+        settings.model_copy(update={"kind": _kind(settings, pictures)}),
         folder,
         progress=LoopWatch(watcher),
         device=device,
@@ -63,15 +64,22 @@ def model_of(settings: ChainSettings, pictures: Pictures, folder: Path) -> Model
     if settings.train is None:
         return settings.model.model_copy(update={"device": settings.device})
     trained = settings.train
-    single = trained.kind == "auto" and all(len(sample.labels or ()) == 1 for sample in pictures.train)
     return ModelSettings(
         model=trained.model,
         weights=folder / BEST_FILE,
         class_names=folder / CLASSES_FILE,
         output_stride=trained.output_stride,
-        multi_label=trained.kind != "single-label" and not single,
+        multi_label=_kind(trained, pictures) == "multi-label",
         device=settings.device,
     )
+
+
+def _kind(settings: ClassifierSettings, pictures: Pictures) -> Kind:
+    """What "auto" means, held out pictures included: by chance they may be the ones with several labels or none."""
+    if settings.kind != "auto":
+        return settings.kind
+    single = all(len(sample.labels or ()) == 1 for sample in (*pictures.train, *pictures.val))
+    return "single-label" if single else "multi-label"
 
 
 def trained_model(run: Path) -> ModelSettings:
