@@ -75,7 +75,7 @@ class OutputSettings(Settings):
 
 
 class LocalizeSettings(Settings):
-    """A localization run.
+    """A localization run; of a data set `limit` takes so many pictures, evenly spread.
 
     Of a recipe, `supervision` says for the report what chose its threshold, and `labelled` which pictures did.
     """
@@ -85,6 +85,7 @@ class LocalizeSettings(Settings):
     data: Path | None = None
     split: str | None = None
     layout: str | None = None
+    limit: int | None = Field(default=None, ge=1)
     groups: Path | None = None
     out: Path
     top: int = Field(default=1, ge=1)

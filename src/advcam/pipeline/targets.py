@@ -106,6 +106,7 @@ def _of_dataset(settings: LocalizeSettings, classifier: Classifier) -> Work:
         raise SettingError("a data set is named by --data ROOT --split NAME, without further pictures")
     dataset = open_dataset(settings.data, settings.layout)
     samples = list({sample.id: sample for sample in dataset.samples(settings.split)}.values())
+    samples = samples if settings.limit is None else evenly(samples, settings.limit)
     if not samples:
         raise SettingError(f"the split {settings.split!r} of {settings.data} is empty")
     if settings.labels == "predicted":

@@ -54,6 +54,7 @@ def _stage(
         labels="data",
         data=settings.data.root,
         split=settings.data.masks_split,
+        limit=settings.data.limit,
         layout=settings.data.layout,
         out=folder,
         model=model,

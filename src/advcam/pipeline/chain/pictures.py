@@ -9,6 +9,7 @@ from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.dataset import Dataset
 from advcam.errors import SettingError, counted
 from advcam.pipeline.chain.settings import DataSettings
+from advcam.pipeline.targets import evenly
 from advcam.types import Sample
 
 _SEED = 0  # of the held out pictures; not a setting, so that every recipe of a data set holds out the same ones
@@ -43,6 +44,7 @@ def read_pictures(data: DataSettings) -> Pictures:
     dataset = open_dataset(data.root, data.layout)
     train = samples_of(dataset, data.train)
     masks = train if data.masks in (None, data.train) else samples_of(dataset, data.masks_split)
+    masks = masks if data.limit is None else evenly(masks, data.limit)
     if data.val is not None:
         return Pictures(dataset, train, samples_of(dataset, data.val), masks)
     kept, held = hold_out(train, data.holdout)

@@ -53,9 +53,9 @@ from advcam.store.maps import MapStore
 from advcam.store.run import JSON
 from advcam.types import DEFAULT_THRESHOLD
 
-#: Thresholds set beforehand, for the row "fixed" of the scores: a plain class activation map's (docs/defaults.md), half
-#: of a CRF's marginals, and IRN's background of the final argmax (jiwoon-ahn/irn: sem_seg_bg).
-FIXED_THRESHOLDS = {BASELINE: 0.25, "refine-crf": 0.5, "refine-irn": 0.25}
+#: Thresholds set beforehand, by the last step, for the row "fixed" of the scores: a plain class activation map's
+#: (docs/defaults.md), half of a CRF's marginals, and IRN's background of the final argmax (jiwoon-ahn/irn: sem_seg_bg).
+_FIXED_THRESHOLDS = {BASELINE: 0.25, "crf": 0.5, "irn": 0.25}
 _RECIPE = "recipe.yaml"
 #: Seconds of a refinement for a picture of 375 x 500 on one of today's CPU cores: for the plan only.
 _SECONDS = {"crf": 1.0, "affinity": 1.0, "irn": 1.5}
@@ -190,31 +190,40 @@ class Chain:
         return Stage(THRESHOLD, self.out / THRESHOLD, {}, self._localized, work, lambda: Cost(count, 0.0, 0.1 * count))
 
     def _refining(self, method: Refinement, trained: Sequence[str]) -> Stage:
-        settings = self.settings
-        folder, source = self.out / "refined" / method, self._scores(LOCALIZE)
-        chosen = getattr(settings.refine, method)
-        irn = settings.refine.irn
+        settings, samples = self.settings, self.pictures.masks
+        before, _, step = method.rpartition("+")
+        start = f"refine-{before}" if before else LOCALIZE
+        folder, source, irn = self.out / "refined" / method, self._scores(start), settings.refine.irn
 
         def work(watcher: Watcher) -> Outcome:
-            threshold = self._maps_threshold()
-            if method == "irn":
-                return Irn(irn, self._classifier(), source, self.pictures.masks, threshold, folder, watcher).run()
-            refiner = (
-                crf_refiner(settings.refine.crf, threshold, settings.device)
-                if method == "crf"
-                else affinity_refiner(settings.refine.affinity, settings.device)
-            )
-            return refine_store(source, self.pictures.masks, refiner, folder / "maps", watcher, f"refine: {method}")
+            threshold, _ = self._threshold_of(start, watcher)
+            if step == "irn":
+                return Irn(irn, self._classifier(), source, samples, threshold, folder, watcher).run()
+            if step == "crf":
+                refiner = crf_refiner(settings.refine.crf, threshold, settings.device)
+            else:
+                refiner = affinity_refiner(settings.refine.affinity, settings.device)
+            return refine_store(source, samples, refiner, folder / "maps", watcher, f"refine: {method}")
 
         def cost() -> Cost:
-            count = len(self.pictures.masks)
-            area = mean_area(self.pictures.masks) / PASS_PIXELS
-            passes = count * (2 * irn.epochs * irn.crop**2 / PASS_PIXELS + 2 * area) if method == "irn" else 0
-            return Cost(count, passes, _SECONDS[method] * count * area)
+            count, area = len(samples), mean_area(samples) / PASS_PIXELS
+            passes = count * (2 * irn.epochs * irn.crop**2 / PASS_PIXELS + 2 * area) if step == "irn" else 0
+            return Cost(count, passes, _SECONDS[step] * count * area)
 
+        chosen = getattr(settings.refine, step)
         decides: dict[str, JSON] = {"settings": chosen.model_dump(mode="json"), "threshold": settings.threshold}
-        after = (*(trained if method == "irn" else ()), *self._localized, *self._thresholded)
-        return Stage(f"refine-{method}", folder, decides, after, work, cost)
+        after = (start,) if before else (*self._localized, *self._thresholded)
+        return Stage(f"refine-{method}", folder, decides, (*(trained if step == "irn" else ()), *after), work, cost)
+
+    def _threshold_of(self, stage: str, watcher: Watcher) -> tuple[float, str]:
+        """The threshold that belongs to the scores of a stage, and what chose it."""
+        if stage.endswith("crf"):
+            return 0.5, "half of the marginals"
+        if self.settings.threshold is not None:
+            return self.settings.threshold, "as the recipe has it"
+        if stage == LOCALIZE:
+            return read_threshold(self.out / THRESHOLD), "that of the maps"
+        return label_free_threshold(self._scores(stage), self.pictures.masks, watcher)
 
     def _labelling(self, last: str) -> Stage:
         chosen, samples, folder = self.settings.pseudo, self.pictures.masks, self.out / PSEUDO
@@ -224,13 +233,9 @@ class Chain:
 
         def work(watcher: Watcher) -> Outcome:
             source = self._scores(last)
-            threshold, how = chosen.threshold or 0.0, "as the recipe has it"
-            if chosen.threshold is None and last == "refine-crf":
-                threshold, how = 0.5, "half of the marginals"
-            elif chosen.threshold is None and last == LOCALIZE:
-                threshold, how = self._maps_threshold(), "that of the maps"
-            elif chosen.threshold is None:
-                threshold, how = label_free_threshold(source, samples, watcher)
+            threshold, how = chosen.threshold, "as the recipe has it"
+            if threshold is None:
+                threshold, how = self._threshold_of(last, watcher)
             names = given if given is not None else self._classifier().class_names
             constants = pseudo_settings(chosen, threshold)
             outcome = Labelling(source, samples, names, constants, chosen.boxes, folder, watcher).run()
@@ -246,7 +251,7 @@ class Chain:
 
         def work(watcher: Watcher) -> Outcome:
             scored: list[tuple[str, Path, float | None]] = [
-                (name, self._scores(name).parent, FIXED_THRESHOLDS.get(name, DEFAULT_THRESHOLD)) for name in of_maps
+                (name, self._scores(name).parent, fixed_threshold(name)) for name in of_maps
             ]
             scored.append((PSEUDO, self.out / PSEUDO / "masks", None))
             return score_all(self.settings, scored, self.out / "metrics", watcher)
@@ -277,11 +282,6 @@ class Chain:
         """The stage of the threshold, where a rule chooses it."""
         return (THRESHOLD,) if self.settings.threshold is None else ()
 
-    def _maps_threshold(self) -> float:
-        """The threshold of the maps: the recipe's, or the one that was chosen."""
-        fixed = self.settings.threshold
-        return read_threshold(self.out / THRESHOLD) if fixed is None else fixed
-
     def _class_names(self) -> tuple[str, ...] | None:
         """Classes of the maps by their number, where they are known without the classifier."""
         if self.settings.maps is not None:
@@ -290,6 +290,11 @@ class Chain:
 
     def _classifier(self) -> Classifier:
         return load_model(self.model)
+
+
+def fixed_threshold(stage: str) -> float:
+    """The threshold that was set beforehand for the scores of a stage."""
+    return _FIXED_THRESHOLDS.get(stage.removeprefix("refine-").rpartition("+")[2], DEFAULT_THRESHOLD)
 
 
 def load_model(model: ModelSettings) -> Classifier:

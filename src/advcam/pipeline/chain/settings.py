@@ -9,7 +9,9 @@ from advcam.pipeline.config import MethodSettings, ModelSettings, OutputSettings
 from advcam.training.classifier import ClassifierSettings
 from advcam.training.schedule import OptimizerName
 
-Refinement = Literal["crf", "irn", "affinity"]
+#: Steps of refinement, joined by "+": each works on the scores of the one before it, the first on the maps.
+Refinement = str
+_STEPS = ("crf", "irn", "affinity")
 
 
 class GeneratedData(Settings):
@@ -37,6 +39,7 @@ class DataSettings(Settings):
         val: Split that chooses its best epoch. None holds out pictures of `train`.
         holdout: Share of `train` that is held out where there is no `val`; 0 trains on everything.
         masks: Split that gets maps and masks; None takes `train`, held out pictures included.
+        limit: Most pictures that get masks, evenly spread, for a quick try; None takes all.
     """
 
     root: Path
@@ -46,6 +49,7 @@ class DataSettings(Settings):
     val: str | None = None
     holdout: float = Field(default=0.2, ge=0, lt=1)
     masks: str | None = None
+    limit: int | None = Field(default=None, ge=1)
 
     @property
     def masks_split(self) -> str:
@@ -121,7 +125,8 @@ class RefineSettings(Settings):
     """Refinement of the maps.
 
     Args:
-        methods: Each is done and scored; the last gives the masks. None of them: the masks are made of the maps.
+        methods: Each is done and scored; the last gives the masks. "crf", "irn" and "affinity" start from the maps,
+            "affinity+crf" from what "affinity", listed before it, left. Without any the masks are made of the maps.
         crf, irn, affinity: Constants of each.
     """
 
@@ -134,6 +139,15 @@ class RefineSettings(Settings):
     def _once(self) -> "RefineSettings":
         if len(set(self.methods)) < len(self.methods):
             raise ValueError("name each refinement once")
+        for place, method in enumerate(self.methods):
+            unknown = [step for step in method.split("+") if step not in _STEPS]
+            if unknown:
+                raise ValueError(
+                    f"there is no refinement {unknown[0]!r}; it is {', '.join(_STEPS)}, or some joined by +"
+                )
+            before = method.rpartition("+")[0]
+            if before and before not in self.methods[:place]:
+                raise ValueError(f"{method} goes on from {before}; list {before} before it")
         return self
 
 
