@@ -53,7 +53,10 @@ def test_an_unknown_key_is_answered_with_the_nearest(content: dict, words: str) 
         ("localize.scales=[a]", "localize.scales.0: Input should be a valid number"),
         ("localize.other_classes=[1]", "localize.other_classes: Input should be a valid integer; got a list"),
         ("refine.methods=crf", "refine.methods: it takes a list, such as [a, b]; got 'crf'"),
-        ("refine.methods=[crf, crff]", "refine: no refinement is called 'crff'; take crf, irn, affinity, or some joined by +"),
+        (
+            "refine.methods=[crf, crff]",
+            "refine: no refinement is called 'crff'; take crf, irn, affinity, or some joined by +",
+        ),
         ("refine.methods=[crf, crf]", "mine.yaml, refine: name each refinement once"),
         ("pseudo.class_thresholds=0.3", "class_thresholds: it takes a group of keys, such as {a: 0.5}; got 0.3"),
         ("pseudo.class_thresholds.cat=high", "pseudo.class_thresholds.cat: Input should be a valid number"),

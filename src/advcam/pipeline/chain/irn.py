@@ -126,7 +126,9 @@ class Irn:
     def run(self) -> Outcome:
         """Labels, training and walk; each goes on where it stopped."""
         self._write_labels()
-        network = IRNetwork(self.classifier.module)
+        with torch.random.fork_rng(devices=()):  # its new layers start at random, the same in every process
+            torch.manual_seed(self.settings.seed)
+            network = IRNetwork(self.classifier.module)
         final_loss = self._train(network)
         network.load_state_dict(load_file(self.folder / "network" / BEST_FILE))
         network.eval()
