@@ -57,7 +57,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--recipe", default="voc2012-small", help="where training and refinement are described")
     parser.add_argument("--layout")
     parser.add_argument("--train", default="trainaug")
-    parser.add_argument("--val", default="val")
+    parser.add_argument("--val", default="val", help="none holds out a part of --train")
     parser.add_argument("--masks", default="train")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--refine", nargs="*", default=["crf", "irn", "affinity", "affinity+irn", "affinity+crf"])
@@ -70,7 +70,12 @@ def _arguments() -> argparse.Namespace:
 def _seed(arguments: argparse.Namespace, out: Path, seed: int) -> dict[str, dict[str, float]]:
     """Scores of one seed by row, in per cent."""
     content = load_yaml(find_recipe(arguments.recipe))
-    splits = {"train": arguments.train, "val": arguments.val, "masks": arguments.masks, "limit": arguments.limit}
+    splits = {
+        "train": arguments.train,
+        "val": None if arguments.val == "none" else arguments.val,
+        "masks": arguments.masks,
+        "limit": arguments.limit,
+    }
     content["data"] = {"root": str(arguments.root), "layout": arguments.layout, **splits}
     content["refine"]["methods"] = arguments.refine
     change(content, [*arguments.overrides, f"train.seed={seed}", f"refine.irn.seed={seed}"])

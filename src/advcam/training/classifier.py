@@ -357,9 +357,11 @@ def _unreadable(training: Pictures, held_out: Pictures | None) -> dict[str, str]
 
 
 def _fresh(start: StartingPoint) -> tuple[str, ...]:
-    if not start.fresh:
+    """A word on layers that start at random, besides the new head, which always does."""
+    others = [name for name in start.fresh if name.rpartition(".")[0] not in start.head]
+    if not others:
         return ()
-    return (f"{' and '.join(start.fresh)} start at random: the pretrained weights hold none of that size",)
+    return (f"{' and '.join(others)} start at random: the pretrained weights hold none of that size",)
 
 
 def _write(trained: TrainedClassifier, settings: ClassifierSettings) -> None:
