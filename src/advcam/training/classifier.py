@@ -34,7 +34,7 @@ from advcam.training.classification import (
     measure,
 )
 from advcam.training.loop import BEST_FILE, LoopSettings, Progress, TrainingResult, train
-from advcam.training.mixture import collect_features, fit_mixture, head_weights, set_head
+from advcam.training.mixture import collect_features, fit_mixture, head_weights, pretrained_outputs, set_head
 from advcam.training.network import StartingPoint, Trained, choose_trained, starting_point
 from advcam.training.schedule import (
     OptimizerName,
@@ -266,8 +266,8 @@ def _mix(
 ) -> TrainingResult:
     """Fit the head as a mixture of the pretrained one, measure it, and write the weights; all processes do the same."""
     head = head_weights(start.network, start.head)
-    pretrained = load_classifier(settings.model, weights=settings.weights)
-    old = head_weights(pretrained.module, start.head).weight.detach().flatten(1).to(next(objective.parameters()).device)
+    old = pretrained_outputs(settings.model, settings.weights, start.head, settings.seed)
+    old = old.to(next(objective.parameters()).device)
     objective.eval()
 
     def tell(look: int, looks: int, done: int, passes: int) -> None:

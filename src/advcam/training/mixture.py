@@ -13,12 +13,15 @@ gains.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from os import PathLike
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from advcam.errors import ModelError, SettingError
+from advcam.classifiers.catalogue import load_classifier
+from advcam.classifiers.weights import read_weights
+from advcam.errors import ModelError, SettingError, WeightsError
 from advcam.training.classification import TrainingPictures, class_scores
 
 #: Where every root of A starts: small, so that only what helps grows.
@@ -124,6 +127,34 @@ def head_weights(network: nn.Module, head: Sequence[str]) -> nn.Linear | nn.Conv
         f'trained="mixture" mixes the outputs of a linear head; {type(network).__name__} has none; '
         'take "head", "last" or "all"'
     )
+
+
+def pretrained_outputs(model: str, weights: str | PathLike[str] | None, head: Sequence[str], seed: int) -> Tensor:
+    """Weights of the outputs that a network was pretrained with, (J, D).
+
+    Args:
+        model: Name as `advcam.load_classifier` takes it.
+        weights: A file with any number of classes; the word "random", in tests; None takes the embedded ones.
+        head: Name of its head.
+        seed: Of random weights.
+
+    Raises:
+        ModelError: Its head is not linear.
+        WeightsError: The file holds no such head, or another network.
+    """
+    count = None
+    if weights not in (None, "random"):
+        name = f"{head[0]}.weight"
+        found = [value for key, value in read_weights(weights).items() if f".{key}".endswith(f".{name}")]
+        if not found:
+            raise WeightsError(
+                f'{weights} holds no {name}, the outputs that trained="mixture" mixes; take "head", "last" or "all"'
+            )
+        count = len(found[0])
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        pretrained = load_classifier(model, weights=weights, num_classes=count)
+    return head_weights(pretrained.module, head).weight.detach().flatten(1)
 
 
 def set_head(layer: nn.Linear | nn.Conv2d, weight: Tensor, bias: Tensor) -> None:
