@@ -67,7 +67,7 @@ def train(
     quiet: bool = False,
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> int:
-    """Train a classifier on labelled pictures. The same command goes on where it stopped.
+    """Train a classifier on labelled pictures, as the recipe folder does. The same command goes on where it stopped.
 
     Args:
         data: Root folder: folders of classes, a table labels.csv, or a public data set.
@@ -77,7 +77,8 @@ def train(
         val: Split that chooses the best epoch; left away, a fifth of the pictures is held out.
         layout: See `advcam data layouts`; found out when left away.
         model: See `advcam models`; lite0 when left away.
-        trained: What of it is trained.
+        trained: What of it is trained: the head, as a mixture of its ImageNet outputs (when left away; for hundreds of
+            pictures) or by gradient steps, the last stages, or all (for thousands).
         epochs: Times that every picture is seen.
         lr: Learning rate.
         device: cpu, cuda, cuda:1, mps.
@@ -85,12 +86,12 @@ def train(
         quiet: No progress.
         json_: Print the result as JSON.
     """
-    from advcam.pipeline.chain.recipe_file import change, parse_chain
+    from advcam.pipeline.chain.recipe_file import change, parse_chain, section_of
 
     given = {"model": model, "trained": trained, "epochs": epochs, "lr": lr}
     content: dict[str, Any] = {
         "data": _source(data, split, layout) | ({"val": val} if val else {}),
-        "train": {name: value for name, value in given.items() if value is not None},
+        "train": section_of("folder", "train") | {name: value for name, value in given.items() if value is not None},
         "device": device,
     }
     change(content, [f"train.{override}" for override in overrides])

@@ -56,6 +56,11 @@ def find_recipe(name: str) -> Path:
     raise SettingError(f"there is no recipe {name}; {advice}give a .yaml file, or one of {', '.join(known)}")
 
 
+def section_of(name: str, section: str) -> dict[str, Any]:
+    """One section of a recipe that comes with the package, as it is written there."""
+    return dict(load_yaml(find_recipe(name))[section])
+
+
 def read_chain(name: str, overrides: Sequence[str] = ()) -> ChainSettings:
     """The settings of a recipe.
 
