@@ -8,6 +8,7 @@ from typing import Any
 
 import advcam
 from advcam.datasets.pictures import read_picture
+from advcam.errors import PictureError
 from advcam.pipeline.chain.pictures import Pictures
 from advcam.pipeline.chain.scoring import HEADLINES
 from advcam.pipeline.chain.settings import ChainSettings
@@ -77,10 +78,14 @@ def _shown(
     doubtful = sorted((s for s in there if s.id in sure), key=lambda sample: sure[sample.id])[: count // 2]
     names = output_names([sample.id for sample in pictures.masks])
     for sample in (*doubtful, *evenly([s for s in there if s not in doubtful], count - len(doubtful))):
+        try:
+            picture = read_picture(sample.path)
+        except PictureError:  # broken since its maps were made; the stage that met it says so
+            continue
         mask_file = out / "pseudo" / "masks" / f"{names[sample.id]}.png"
         yield ChainPicture(
             sample.id,
-            read_picture(sample.path),
+            picture,
             sample.labels or (),
             {stage: _maps(store, sample) for stage, store in stores.items() if sample.id in store.index()},
             read_mask(mask_file) if labelled and mask_file.exists() else None,
