@@ -64,7 +64,8 @@ def names_of_run(run: Path) -> tuple[str, ...]:
         entries = json.loads(path.read_text(encoding="utf-8"))
         names = {int(entry["class_id"]): str(entry["name"]) for entry in entries if "class_id" in entry}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is missing or damaged ({one_line(error)}); localize again in another folder") from error
+        problem = getattr(error, "strerror", None) or one_line(error)
+        raise RunError(f"{path} is missing or damaged ({problem}); localize again in another folder") from error
     count = max(names, default=-1) + 1
     if len(names) < count:
         count = max(count, MOST_FIXED + 1)

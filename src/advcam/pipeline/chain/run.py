@@ -93,11 +93,11 @@ class Chain:
 
     def __init__(self, settings: ChainSettings, out: Path) -> None:
         self.settings, self.out = settings, out
+        given = "" if settings.maps is None else maps_digest(settings.maps)
         self.pictures = read_pictures(settings.data)
         self.model = model_of(settings, self.pictures, out / "classifier")
         self.stages = list(self._stages())
         used = (self.pictures.train, self.pictures.val, self.pictures.masks)
-        given = "" if settings.maps is None else maps_digest(settings.maps)
         self.records = StageRecords(out, self.stages, picture_digest(settings.data, used) + given)
 
     def plan(self, from_: str | None = None, until: str | None = None) -> list[PlannedStage]:
