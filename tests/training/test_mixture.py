@@ -128,8 +128,8 @@ def noise(tmp_path: Path) -> TrainingPictures:
     return TrainingPictures(samples, labels, Preparation(RECIPES["resized-crop"], 32, normalise), seed=3)
 
 
-def collect(network: nn.Module, pictures: TrainingPictures, looks: int = 2) -> tuple[Tensor, Tensor, list]:
-    told: list[tuple[int, ...]] = []
+def collect(network: nn.Module, pictures: TrainingPictures, looks: int = 2) -> tuple[Tensor, Tensor, list[Progress]]:
+    told: list[Progress] = []
     features, labels = collect_features(
         network.eval(),
         "head",
@@ -137,7 +137,7 @@ def collect(network: nn.Module, pictures: TrainingPictures, looks: int = 2) -> t
         looks=looks,
         batch_size=2,
         precision=torch.float32,
-        progress=lambda *now: told.append(now),
+        progress=told.append,
     )
     return features, labels, told
 
@@ -150,7 +150,8 @@ def test_features_are_what_the_head_sees(noise: TrainingPictures, pooled: bool) 
     features, labels, told = collect(network, noise)
     assert features.shape == (10, 5)
     assert torch.equal(labels, noise.labels.repeat(2, 1))
-    assert told == [(look, 2, done, 3) for look in (1, 2) for done in (1, 2, 3)]
+    passes = [(now.epoch, now.epochs, now.step, now.steps) for now in told]
+    assert passes == [(look, 2, done, 3) for look in (1, 2) for done in (1, 2, 3)]
     for look in range(2):
         noise.set_epoch(look)
         for number in range(5):

@@ -5,17 +5,14 @@ classifier/  best.safetensors  last.safetensors  classes.txt  classifier.json
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import torch
 from accelerate.state import PartialState  # type: ignore[import-untyped]
 from accelerate.utils import gather_object  # type: ignore[import-untyped]
-from pydantic import Field
 
 from advcam.attribution.precision import resolve
 from advcam.classifiers.catalogue import checked_device, load_classifier
@@ -23,8 +20,8 @@ from advcam.classifiers.classifier import Classifier
 from advcam.errors import RunError, SettingError, one_line
 from advcam.store.files import write_text
 from advcam.store.run import JSON
-from advcam.training.augment import RECIPES, Preparation, RecipeName
-from advcam.training.checkpoint import Epoch, finite, write_weights
+from advcam.training.augment import RECIPES, Preparation
+from advcam.training.checkpoint import finite
 from advcam.training.classification import (
     ClassificationObjective,
     EvaluationPictures,
@@ -33,86 +30,16 @@ from advcam.training.classification import (
     best_metric,
     measure,
 )
-from advcam.training.loop import BEST_FILE, LoopSettings, Progress, TrainingResult, train
-from advcam.training.mixture import collect_features, fit_mixture, head_weights, pretrained_outputs, set_head
-from advcam.training.network import StartingPoint, Trained, choose_trained, starting_point
-from advcam.training.schedule import (
-    OptimizerName,
-    Polynomial,
-    Schedule,
-    StepDecay,
-    create_optimizer,
-    parameter_groups,
-)
+from advcam.training.loop import BEST_FILE, Progress, TrainingResult, train
+from advcam.training.mixture import train_mixture
+from advcam.training.network import StartingPoint, choose_trained, starting_point
+from advcam.training.schedule import create_optimizer, parameter_groups
+from advcam.training.settings import ClassifierSettings
 from advcam.training.targets import Targets, balanced_weights, class_targets, label_matrix
 from advcam.types import Sample
 
 FORMAT_VERSION = 1
 CLASSES_FILE, FACTS_FILE = "classes.txt", "classifier.json"
-
-
-class ClassifierSettings(LoopSettings):
-    """Everything that a user can set of a classifier's training; the fields of `LoopSettings` too.
-
-    Args:
-        model: The network, as `advcam.load_classifier` takes it.
-        weights: Pretrained weights of that network, with any number of classes: a file, "random", or None for the
-            embedded ones.
-        output_stride: 8, 16 or 32: finer maps than the network's own.
-        kind: "multi-label" (any number of classes a picture), "single-label" (one), or "auto": single-label where every
-            picture has exactly one label.
-        augmentation: How pictures are prepared; see `advcam.training.augment`.
-        crop: Side of the inputs in pixels; None takes the one that the augmentation was published with.
-        lr: Learning rate of the pretrained layers. With "adamw" the same fits both kinds; with SGD a multi-label
-            classifier needs a higher one (about 0.02), as its loss is a mean over the classes.
-        head_multiplier: Learning rate of the new head as a multiple of it.
-        weight_decay: Of all parameters.
-        optimizer: See `create_optimizer`.
-        schedule: "polynomial" (power 0.9) or "steps" (a tenth every `decay_every` epochs).
-        decay_every: Epochs from one step to the next; None takes a third of the epochs.
-        warmup: Epochs in which the learning rate rises linearly.
-        trained: "mixture" (a new head as a sparse sum of pretrained outputs, fitted in a minute for hundreds of
-            pictures; see `advcam.training.mixture`), "head" (a new head by gradient steps), "last" (the last third of
-            the stages too) or "all". For "mixture", `epochs` are the times that every picture is looked at.
-        mixture_penalty: For "mixture": the greater, the fewer pretrained outputs make a class.
-        frozen_statistics: Batch normalisations keep the statistics of the pretraining, and the first stage is not
-            trained (IRN, AdvCAM): batches are small, and a few pictures are not ImageNet. A network that starts at
-            "random" needs False.
-        class_weights: "balanced" makes up for rare classes, see `balanced_weights`.
-        label_smoothing: Share of the target that is spread over all classes (single-label).
-        allow_absent: A class that no picture shows is a warning, not an error (single-label).
-    """
-
-    model: str = "lite0"
-    weights: Path | Literal["random"] | None = None
-    output_stride: Literal[8, 16, 32] | None = None
-    kind: Literal["auto", "multi-label", "single-label"] = "auto"
-    augmentation: RecipeName = "resized-crop"
-    crop: int | None = Field(default=None, ge=32)
-    lr: float = Field(default=3e-4, gt=0)
-    head_multiplier: float = Field(default=10.0, gt=0)
-    weight_decay: float = Field(default=1e-4, ge=0)
-    optimizer: OptimizerName = "adamw"
-    schedule: Literal["polynomial", "steps"] = "polynomial"
-    decay_every: int | None = Field(default=None, ge=1)
-    warmup: float = Field(default=0.0, ge=0)
-    trained: Trained = "all"
-    mixture_penalty: float = Field(default=1e-3, ge=0)
-    frozen_statistics: bool = True
-    class_weights: Literal["none", "balanced"] = "none"
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    allow_absent: bool = False
-
-    @property
-    def side(self) -> int:
-        """Side of the inputs in pixels."""
-        return self.crop or RECIPES[self.augmentation].crop
-
-    def schedule_of(self) -> Schedule:
-        """The schedule of the learning rate."""
-        if self.schedule == "polynomial":
-            return Polynomial(warmup=self.warmup)
-        return StepDecay(self.decay_every or max(1, self.epochs // 3), warmup=self.warmup)
 
 
 @dataclass(frozen=True)
@@ -192,10 +119,20 @@ def train_classifier(
         held_out = EvaluationPictures(
             samples_val, label_matrix(samples_val, class_names), _preparation(start, settings)
         )
+    better = best_metric(targets.kind)
     validate = partial(_validate, objective, held_out, settings) if held_out is not None else None
     facts: dict[str, JSON] = {"class_names": list(class_names), "samples": _digest(samples_train, samples_val)}
     if settings.trained == "mixture":
-        result = _mix(start, objective, pictures, settings, folder, validate, best_metric(targets.kind), progress)
+        result = train_mixture(
+            start,
+            objective,
+            pictures,
+            settings,
+            folder,
+            validate=validate,
+            better=better,
+            progress=progress,
+        )
     else:
         result = train(
             objective,
@@ -205,7 +142,7 @@ def train_classifier(
             settings,
             folder,
             validate=validate,
-            better=best_metric(targets.kind),
+            better=better,
             facts=facts,
             progress=progress,
         )
@@ -252,50 +189,6 @@ def load_trained(folder: Path, device: str | torch.device = "cpu") -> Classifier
         multi_label=multi_label,
         device=device,
     )
-
-
-def _mix(
-    start: StartingPoint,
-    objective: ClassificationObjective,
-    pictures: TrainingPictures,
-    settings: ClassifierSettings,
-    folder: Path,
-    validate: Callable[[], dict[str, float]] | None,
-    better: str,
-    progress: Callable[[Progress], None] | None,
-) -> TrainingResult:
-    """Fit the head as a mixture of the pretrained one, measure it, and write the weights; all processes do the same."""
-    head = head_weights(start.network, start.head)
-    old = pretrained_outputs(settings.model, settings.weights, start.head, settings.seed)
-    old = old.to(next(objective.parameters()).device)
-    objective.eval()
-
-    def tell(look: int, looks: int, done: int, passes: int) -> None:
-        if progress is not None and PartialState().is_main_process:
-            progress(Progress(look, looks, done, passes, math.nan, 0.0, {}))
-
-    features, labels = collect_features(
-        start.network,
-        start.head[0],
-        pictures,
-        looks=settings.epochs,
-        batch_size=settings.batch_size,
-        precision=resolve(settings.precision, next(objective.parameters())),
-        progress=tell,
-    )
-    weight, bias = fit_mixture(
-        features, old, lambda scores: objective.loss(scores, labels), labels.shape[1], settings.mixture_penalty
-    )
-    set_head(head, weight, bias)
-    with torch.no_grad():
-        loss = float(objective.loss(features @ weight.T + bias, labels))
-    metrics = validate() if validate is not None else {}
-    if PartialState().is_main_process:
-        write_weights(folder / BEST_FILE, start.network, {"epoch": settings.epochs, **metrics})
-        if progress is not None:
-            progress(Progress(settings.epochs, settings.epochs, 0, 0, loss, 0.0, metrics))
-    entry: Epoch = {"epoch": settings.epochs, "training_loss": loss, "lr": 0.0, **metrics}
-    return TrainingResult(metrics.get(better), settings.epochs, settings.epochs, 0, (entry,), False)
 
 
 def _objective(start: StartingPoint, targets: Targets, settings: ClassifierSettings) -> ClassificationObjective:

@@ -11,24 +11,91 @@ image labels alone. The network itself is not trained. This is our own, not of t
 gains.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
+from pathlib import Path
 
 import torch
+from accelerate.state import PartialState  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from advcam.attribution.precision import resolve
 from advcam.classifiers.catalogue import load_classifier
 from advcam.classifiers.weights import read_weights
 from advcam.errors import ModelError, SettingError, WeightsError
-from advcam.training.classification import TrainingPictures, class_scores
+from advcam.training.checkpoint import Epoch, write_weights
+from advcam.training.classification import ClassificationObjective, TrainingPictures, class_scores
+from advcam.training.loop import BEST_FILE, Progress, TrainingResult
+from advcam.training.network import StartingPoint
+from advcam.training.settings import ClassifierSettings
 
 #: Where every root of A starts: small, so that only what helps grows.
 _START = 0.03
 _STEPS = 300
 #: Looks at pictures whose features are kept in memory and fitted at once.
 _MOST_LOOKS = 100_000
+
+
+def train_mixture(
+    start: StartingPoint,
+    objective: ClassificationObjective,
+    pictures: TrainingPictures,
+    settings: ClassifierSettings,
+    folder: Path,
+    *,
+    validate: Callable[[], dict[str, float]] | None,
+    better: str,
+    progress: Callable[[Progress], None] | None,
+) -> TrainingResult:
+    """Look at the pictures, fit the head, measure it, and write the weights; all processes do the same.
+
+    Args:
+        start: The pretrained network with a new head.
+        objective: That network with its loss.
+        pictures: To learn.
+        settings: `epochs` are the times that every picture is looked at.
+        folder: Of the weights.
+        validate: Measures the network.
+        better: Name of the metric that counts.
+        progress: Told after every pass and at the end.
+
+    Raises:
+        ModelError: The head is not linear.
+        SettingError: More looks than fit into memory.
+        WeightsError: The pretrained weights hold no head to mix.
+    """
+    head = head_weights(start.network, start.head)
+    old = pretrained_outputs(settings.model, settings.weights, start.head, settings.seed)
+    told = progress if progress is not None and PartialState().is_main_process else _silent
+    objective.eval()
+    features, labels = collect_features(
+        start.network,
+        start.head[0],
+        pictures,
+        looks=settings.epochs,
+        batch_size=settings.batch_size,
+        precision=resolve(settings.precision, next(objective.parameters())),
+        progress=told,
+    )
+    weight, bias = fit_mixture(
+        features,
+        old.to(features.device),
+        lambda scores: objective.loss(scores, labels),
+        labels.shape[1],
+        settings.mixture_penalty,
+    )
+    set_head(head, weight, bias)
+    with torch.no_grad():
+        loss = float(objective.loss(features @ weight.T + bias, labels))
+    metrics = validate() if validate is not None else {}
+    if PartialState().is_main_process:
+        write_weights(folder / BEST_FILE, start.network, {"epoch": settings.epochs, **metrics})
+    told(Progress(settings.epochs, settings.epochs, 0, 0, loss, 0.0, metrics))
+    entry: Epoch = {"epoch": settings.epochs, "training_loss": loss, "lr": 0.0, **metrics}
+    return TrainingResult(metrics.get(better), settings.epochs, settings.epochs, 0, (entry,), False)
 
 
 def fit_mixture(
@@ -76,7 +143,7 @@ def collect_features(
     looks: int,
     batch_size: int,
     precision: torch.dtype,
-    progress: Callable[[int, int, int, int], None],
+    progress: Callable[[Progress], None],
 ) -> tuple[Tensor, Tensor]:
     """What the head sees of augmented pictures, and their labels.
 
@@ -87,7 +154,7 @@ def collect_features(
         looks: Times that every picture is seen, augmented anew.
         batch_size: Pictures a pass.
         precision: In which the network is run.
-        progress: Told look (from 1), looks, passes done of it, and passes of it.
+        progress: Told after every pass.
 
     Returns:
         Features (looks N, D) and labels (looks N, K), on the device of the network.
@@ -110,7 +177,7 @@ def collect_features(
                     class_scores(network, batch["pictures"].to(device))
                 features.append(_pooled(seen[0]).float())
                 labels.append(batch["labels"].to(device))
-                progress(look + 1, looks, number, len(loader))
+                progress(Progress(look + 1, looks, number, len(loader), math.nan, 0.0, {}))
     return torch.cat(features), torch.cat(labels)
 
 
@@ -179,3 +246,7 @@ def _inputs_of(network: nn.Module, head: str) -> Iterator[list[Tensor]]:
 def _pooled(inputs: Tensor) -> Tensor:
     """(N, D) of what a head sees, (N, D) or (N, D, h, w)."""
     return inputs if inputs.ndim == 2 else inputs.mean(dim=(2, 3))
+
+
+def _silent(_progress: Progress) -> None:
+    pass

@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from advcam.pipeline.config import MethodSettings, ModelSettings, OutputSettings, Settings
-from advcam.training.classifier import ClassifierSettings
 from advcam.training.schedule import OptimizerName
+from advcam.training.settings import ClassifierSettings
 
 #: Steps of refinement, joined by "+": each works on the scores of the one before it, the first on the maps.
 Refinement = str

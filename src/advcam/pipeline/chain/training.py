@@ -11,11 +11,11 @@ from advcam.pipeline.config import ModelSettings
 from advcam.training.classifier import (
     CLASSES_FILE,
     FACTS_FILE,
-    ClassifierSettings,
     TrainedClassifier,
     train_classifier,
 )
 from advcam.training.loop import BEST_FILE, Progress
+from advcam.training.settings import ClassifierSettings
 from advcam.training.targets import Kind
 
 NAME = "train"
