@@ -115,7 +115,7 @@ def write_chain_page(
         RunError: The file cannot be written.
     """
     kinds = list(dict.fromkeys(kind for row in scores for kind in row.scores))
-    highest = max((score for row in scores for score in row.scores.values()), default=1.0)
+    highest = max((score for row in scores for score in row.scores.values()), default=1.0) or 1.0
     rows = (_row(picture) for picture in pictures)
     render(
         path,
