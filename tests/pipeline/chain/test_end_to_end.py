@@ -18,6 +18,7 @@ from advcam.errors import RunError, SettingError
 from advcam.pipeline.chain.pictures import hold_out, read_pictures
 from advcam.pipeline.chain.recipe_file import parse_chain, read_chain
 from advcam.pipeline.chain.run import Chain, open_chain
+from advcam.store.maps import MapStore
 from advcam.store.masks import read_mask
 from advcam.store.run import output_names
 from advcam.types import Sample
@@ -125,6 +126,24 @@ def test_every_refinement(table: Path, tmp_path: Path) -> None:
 
 def _with_instances(made):
     return made.refine.irn.model_copy(update={"instances": True})
+
+
+def test_refinements_in_a_row(table: Path, tmp_path: Path) -> None:
+    """Each starts from what the one before it left: other settings of the first redo the second, too."""
+    made = settings(table, "refine.methods=[crf, affinity, affinity+crf]", "pseudo.threshold=null")
+    names = ["train", "localize", "refine-crf", "refine-affinity", "refine-affinity+crf", "pseudo", "evaluate"]
+    assert list(run(made, tmp_path)) == names
+    check_labels(tmp_path, (pictures := read_pictures(made.data)).dataset, pictures.masks)
+    assert dict(records(made, tmp_path)["pseudo"].facts)["chosen"] == "half of the marginals"
+    maps = {}
+    for method in ("crf", "affinity", "affinity+crf"):
+        with MapStore(tmp_path / "refined" / method / "maps") as store:
+            maps[method] = {sample.id: store.get(sample.id).attribution.maps for sample in pictures.masks}
+    assert any((maps["crf"][i] != maps["affinity+crf"][i]).any() for i in maps["crf"])
+    again = run(
+        settings(table, "refine.methods=[crf, affinity, affinity+crf]", "refine.affinity.iterations=3"), tmp_path
+    )
+    assert [again[name] for name in names[:5]] == ["done", "done", "done", "to be redone", "to be redone"]
 
 
 def test_the_climb_and_its_baseline(folders: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from advcam.errors import SettingError
 from advcam.pipeline.chain import recipe_file
 from advcam.pipeline.chain.recipe_file import find_recipe, parse_chain, read_chain, recipe_names, write_recipe
 from advcam.pipeline.chain.settings import ChainSettings
+from advcam.training.settings import ClassifierSettings
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 
@@ -58,6 +59,8 @@ def test_an_unknown_key_is_answered_with_the_nearest(content: dict, words: str) 
             "refine: no refinement is called 'crff'; take crf, irn, affinity, or some joined by +",
         ),
         ("refine.methods=[crf, crf]", "mine.yaml, refine: name each refinement once"),
+        ("refine.methods=[affinity+crf]", "refine: affinity+crf goes on from affinity; list affinity before it"),
+        ("refine.methods=[affinity, affinity+]", "refine: no refinement is called ''"),
         ("pseudo.class_thresholds=0.3", "class_thresholds: it takes a group of keys, such as {a: 0.5}; got 0.3"),
         ("pseudo.class_thresholds.cat=high", "pseudo.class_thresholds.cat: Input should be a valid number"),
         ("threshold=1.5", "threshold: Input should be less than or equal to 1; got 1.5"),
@@ -180,7 +183,7 @@ def test_a_written_recipe_has_the_defaults(tmp_path: Path) -> None:
     text = (tmp_path / "recipe.yaml").read_text()
     assert text.startswith("# A recipe of advcam run")
     content = yaml.safe_load(text)
-    assert content["train"]["lr"] == 0.001
+    assert content["train"]["lr"] == ClassifierSettings().lr
     assert content["refine"]["irn"]["steps"] == 256
     assert "model" not in content
     assert set(content) <= set(ChainSettings.model_fields)

@@ -143,7 +143,7 @@ class RefineSettings(Settings):
             unknown = [step for step in method.split("+") if step not in _STEPS]
             if unknown:
                 raise ValueError(
-                    f"there is no refinement {unknown[0]!r}; it is {', '.join(_STEPS)}, or some joined by +"
+                    f"no refinement is called {unknown[0]!r}; take {', '.join(_STEPS)}, or some joined by +"
                 )
             before = method.rpartition("+")[0]
             if before and before not in self.methods[:place]:
