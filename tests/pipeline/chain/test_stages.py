@@ -121,6 +121,25 @@ def test_another_label_redoes_everything(own: Path, done: Path) -> None:
     assert run(toy(own), done) == dict.fromkeys(STAGES, "done")
 
 
+def test_other_pictures_with_masks_do_not_train_anew(table: Path, done: Path) -> None:
+    """A few for a quick try, then all; or another split: the classifier has not seen a difference."""
+    for data in ({"limit": 3}, {"masks": "val"}):
+        with open_chain(toy(table, **data), done) as chain:
+            assert {stage.name: stage.state for stage in chain.plan()} == states("done", *["to be redone"] * 3)
+    with open_chain(toy(table, holdout=0), done) as chain:
+        assert {stage.state for stage in chain.plan()} == {"to be redone"}
+
+
+def test_other_classes_redo_everything(own: Path, done: Path) -> None:
+    """In another order the outputs of the classifier mean something else."""
+    (own / "classes.txt").write_text("wheel\ntriangle\nrectangle\nellipse\n")
+    with open_chain(toy(own), done) as chain:
+        assert {stage.state for stage in chain.plan()} == {"to be redone"}
+    (own / "classes.txt").write_text("ellipse\nrectangle\ntriangle\nwheel\n")
+    with open_chain(toy(own), done) as chain:
+        assert {stage.state for stage in chain.plan()} == {"done"}, "the order in which they were"
+
+
 def test_another_picture_redoes_everything(own: Path, done: Path) -> None:
     Image.fromarray(np.zeros((80, 96, 3), dtype=np.uint8)).save(own / "pictures" / "1.jpg")
     with open_chain(toy(own), done) as chain:
@@ -187,6 +206,17 @@ def test_a_damaged_record(table: Path, done: Path, text: str) -> None:
             command(chain)
         assert str(caught.value).startswith(f"{path} is damaged (")
         assert str(caught.value).endswith("); delete it: its stage is done anew")
+
+
+def test_a_damaged_threshold(table: Path, done: Path) -> None:
+    made = toy(table, "threshold=null")
+    run(made, done, until="threshold")
+    path = done / "threshold" / "threshold.json"
+    path.write_text("{}")
+    with pytest.raises(RunError) as caught:
+        run(settings(table, "refine.methods=[crf]", "threshold=null"), done)
+    assert str(caught.value) == f"{path} is missing or damaged; do its stage anew: --from threshold"
+    assert run(made, done, from_="threshold")["threshold"] == "to be redone"
 
 
 def test_a_deleted_record_does_its_stage_anew(table: Path, done: Path) -> None:

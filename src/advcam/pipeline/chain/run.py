@@ -97,8 +97,10 @@ class Chain:
         self.pictures = read_pictures(settings.data)
         self.model = model_of(settings, self.pictures, out / "classifier")
         self.stages = list(self._stages())
-        used = (self.pictures.train, self.pictures.val, self.pictures.masks)
-        self.records = StageRecords(out, self.stages, picture_digest(settings.data, used) + given)
+        pictures = self.pictures
+        learnt = picture_digest(pictures.dataset, (pictures.train, pictures.val))
+        masked = picture_digest(pictures.dataset, (pictures.masks,)) + given
+        self.records = StageRecords(out, self.stages, lambda stage: learnt if stage.name == TRAIN else masked)
 
     def plan(self, from_: str | None = None, until: str | None = None) -> list[PlannedStage]:
         """Every stage that `run` would come to, with its state and what is left of it; nothing is written.

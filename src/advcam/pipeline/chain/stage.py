@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from advcam.datasets.dataset import Dataset
 from advcam.errors import RunError, SettingError, one_line
-from advcam.pipeline.chain.settings import DataSettings
 from advcam.store.files import write_text
 from advcam.store.run import JSON
 from advcam.types import Sample
@@ -115,15 +115,16 @@ class StageRecords:
     Args:
         out: The run directory.
         stages: All stages, in order.
-        pictures: Fingerprint of the pictures and their labels.
+        pictures: Fingerprint of the pictures that a stage looks at, and of their labels.
     """
 
-    def __init__(self, out: Path, stages: Sequence[Stage], pictures: str) -> None:
+    def __init__(self, out: Path, stages: Sequence[Stage], pictures: Callable[[Stage], str]) -> None:
         self.folder = out / "stages"
         self.fingerprints: dict[str, str] = {}
         for stage in stages:
             before = [self.fingerprints[name] for name in stage.after]
-            self.fingerprints[stage.name] = digest([pictures, stage.name, stage.version, dict(stage.decides), before])
+            looks_at = pictures(stage)
+            self.fingerprints[stage.name] = digest([looks_at, stage.name, stage.version, dict(stage.decides), before])
 
     def state(self, stage: Stage) -> State:
         """Where a stage stands."""
@@ -205,9 +206,9 @@ def digest(value: JSON) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def picture_digest(data: DataSettings, groups: Iterable[Iterable[Sample]]) -> str:
-    """Equal where the pictures, their labels and the sizes of their files are."""
-    found = hashlib.sha256(str(data.layout).encode())
+def picture_digest(dataset: Dataset, groups: Iterable[Iterable[Sample]]) -> str:
+    """Equal where the classes, the pictures, their labels and the sizes of their files are."""
+    found = hashlib.sha256(json.dumps([dataset.layout, list(dataset.class_names)]).encode())
     for group in groups:
         for sample in group:
             size = sample.path.stat().st_size if sample.path.exists() else -1
