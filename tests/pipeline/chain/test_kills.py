@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -62,6 +63,10 @@ def command(here: Path, arguments: tuple[str, ...]) -> None:
     """What a process of `advcam run` does."""
     torch.set_num_threads(1)
     os.chdir(here)
+    # A test run in the background of a shell inherits "ignore SIGINT"; a user's terminal does not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with Path("errors.txt").open("ab") as file:
+        os.dup2(file.fileno(), 2)
     os._exit(run(["run", *arguments, "--quiet"]))
 
 
@@ -86,13 +91,19 @@ def begun(out: Path, stage: str) -> bool:
     return PARTIAL.get(stage, lambda _: True)(out)
 
 
-def kill_in(here: Path, out: str, stage: str) -> bool:
-    """Kill a run when a stage is at work; whether that came before its end."""
+def until_begun(here: Path, out: str, stage: str) -> BaseProcess:
+    """A run in the middle of a stage."""
     process = start(here, "--out", out)
     deadline = time.monotonic() + 120
     while process.is_alive() and not begun(here / out, stage):
         assert time.monotonic() < deadline
         time.sleep(0.002)
+    return process
+
+
+def kill_in(here: Path, out: str, stage: str) -> bool:
+    """Kill a run when a stage is at work; whether that came before its end."""
+    process = until_begun(here, out, stage)
     process.kill()
     process.join()
     return '"done": false' in (here / out / "stages" / f"{stage}.json").read_text()
@@ -114,6 +125,19 @@ def test_killed_in_every_stage(here: Path) -> None:
             for id_ in first.index():
                 assert (first.get(id_).attribution.maps == second.get(id_).attribution.maps).all()
     assert [line for line in files(broken) if line.endswith(".partial")] == []
+
+
+def test_interrupted(here: Path) -> None:
+    """Ctrl-C: exit code 130 and not a word, in a stage that ends itself in order and in one that does not."""
+    for stage in ("localize", "refine-irn"):
+        process = until_begun(here, "interrupted", stage)
+        os.kill(process.pid, signal.SIGINT)
+        process.join(timeout=120)
+        assert process.exitcode in (0, 130), "0 where it had ended before it heard"
+        assert (here / "interrupted" / "report.html").exists()
+    finish(start(here, "--out", "interrupted"))
+    assert files(here / "interrupted" / "pseudo") == files(here / "whole" / "pseudo")
+    assert (here / "errors.txt").read_text() == ""
 
 
 def test_killed_while_the_pictures_are_drawn(here: Path) -> None:
