@@ -1,11 +1,14 @@
 """`advcam run`, `train` and `refine` as users meet them: recipes, dry runs, JSON, resume, errors of one line."""
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from advcam.cli.app import run
+from advcam.cli.run import ChainWatch
 from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.pipeline.chain.recipe_file import read_chain
 
@@ -261,6 +264,30 @@ def test_bad_arguments_of_train_and_refine(
     assert run([*arguments, "--out", "out"]) == 2
     assert words in error_line(capsys)
     assert everything() == before
+
+
+def test_the_bar_is_of_the_stage_that_is_at_work() -> None:
+    text = StringIO()
+    console = Console(file=text, force_terminal=True, width=80, _environ={"TERM": "dumb"})
+    with ChainWatch(console, quiet=False) as watch:
+        watch.stage("train", "to be finished")
+        watch.start("epoch 1 of 2", 3)
+        watch.step()
+        watch.stage("localize", "done")
+        watch.start("localize", 5)
+        watch.step()
+        watch.step()
+        (task,) = watch.progress.tasks
+        assert (task.description, task.completed, task.total) == ("localize", 2, 5)
+    assert "train: to be finished" in text.getvalue()
+    assert "localize: is up to date" in text.getvalue()
+    silent = StringIO()
+    with ChainWatch(Console(file=silent, force_terminal=True), quiet=True) as watch:
+        watch.stage("train", "to do")
+        watch.start("epoch 1 of 2", 3)
+        watch.step()
+        watch.say("skipped 1.jpg")
+    assert silent.getvalue() == ""
 
 
 def test_a_damaged_classifier(capsys: pytest.CaptureFixture[str]) -> None:

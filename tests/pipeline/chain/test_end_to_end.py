@@ -79,6 +79,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("voc2012", {"train": "trainaug", "val": "val"}, 8),
         ("pets", {"train": "trainval", "masks": "test"}, 4),
         ("coco", {"train": "val2017"}, 10),
+        ("imagenet", {"train": "val"}, 12),
     ],
 )
 def test_every_layout(tmp_path: Path, layout: str, data: dict[str, str], pictures: int) -> None:
@@ -91,7 +92,7 @@ def test_every_layout(tmp_path: Path, layout: str, data: dict[str, str], picture
     check_labels(tmp_path / "run", chain.pictures.dataset, chain.pictures.masks)
     scores = dict(records(made, tmp_path / "run")["evaluate"].facts)
     assert list(scores) == ["localize", "pseudo"]
-    assert scores["localize"].startswith("mIoU ")
+    assert scores["localize"].startswith("MaxBoxAccV2 " if layout == "imagenet" else "mIoU ")
     page = (tmp_path / "run" / "report.html").read_text()
     assert all(f"<td>{name}</td>" in page for name in stages)
 
