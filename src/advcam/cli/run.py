@@ -16,7 +16,8 @@ from advcam.cli.watch import duration
 from advcam.errors import SettingError, counted
 
 if TYPE_CHECKING:
-    from advcam.pipeline.chain.run import Chain, PlannedStage
+    from advcam.pipeline.chain.planning import PlannedStage
+    from advcam.pipeline.chain.run import Chain
     from advcam.pipeline.chain.settings import ChainSettings
     from advcam.pipeline.chain.stage import StageRecord, State
 

@@ -21,6 +21,8 @@ from advcam.pipeline.chain.settings import ChainSettings
 from advcam.pipeline.recipe import load_yaml, shown
 from advcam.store.files import write_text
 
+#: Name of the recipe that a run keeps.
+RECIPE = "recipe.yaml"
 _HEADER = "# A recipe of advcam run, with every setting that counts; run it again: advcam run THIS --out FOLDER\n"
 #: pydantic's words in those of a recipe, by its type of error.
 _PROBLEMS = {

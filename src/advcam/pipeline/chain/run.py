@@ -3,32 +3,30 @@
 run/  recipe.yaml  classifier/  localize/  baseline/  refined/<method>/  pseudo/  metrics/  stages/  report.html
 """
 
-import json
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-
-import torch
 
 from advcam.classifiers.catalogue import load_classifier
 from advcam.classifiers.classifier import Classifier
 from advcam.datasets.synthetic.catalogue import write_dataset
-from advcam.errors import RunError, SettingError, one_line
+from advcam.errors import RunError, SettingError
 from advcam.pipeline.chain.irn import Irn
 from advcam.pipeline.chain.labelling import NAME as PSEUDO
 from advcam.pipeline.chain.labelling import Labelling, names_of_run, pseudo_settings
-from advcam.pipeline.chain.localizing import BASELINE, baseline_stage, load_untrained, localizing_stage, mean_area
+from advcam.pipeline.chain.localizing import BASELINE, baseline_stage, localizing_stage, mean_area
 from advcam.pipeline.chain.localizing import NAME as LOCALIZE
+from advcam.pipeline.chain.opening import draw_pictures, locked, maps_digest
 from advcam.pipeline.chain.pictures import read_pictures
-from advcam.pipeline.chain.recipe_file import is_kept_recipe, write_recipe
+from advcam.pipeline.chain.planning import PlannedStage, seconds_of_a_pass
+from advcam.pipeline.chain.recipe_file import RECIPE, write_recipe
 from advcam.pipeline.chain.refining import affinity_refiner, crf_refiner, refine_store
 from advcam.pipeline.chain.report import write_chain_report
 from advcam.pipeline.chain.scoring import NAME as EVALUATE
 from advcam.pipeline.chain.scoring import has_truth, score_all
-from advcam.pipeline.chain.settings import ChainSettings, GeneratedData, Refinement
+from advcam.pipeline.chain.settings import ChainSettings, Refinement
 from advcam.pipeline.chain.stage import (
     PASS_PIXELS,
     Cost,
@@ -38,7 +36,6 @@ from advcam.pipeline.chain.stage import (
     StageRecords,
     State,
     Watcher,
-    digest,
     named,
     picture_digest,
 )
@@ -48,36 +45,14 @@ from advcam.pipeline.chain.training import NAME as TRAIN
 from advcam.pipeline.chain.training import model_of, training_stage
 from advcam.pipeline.config import ModelSettings
 from advcam.pipeline.targets import evenly
-from advcam.store.files import PARTIAL, try_lock
-from advcam.store.maps import MapStore
 from advcam.store.run import JSON
 from advcam.types import DEFAULT_THRESHOLD
 
 #: Thresholds set beforehand, by the last step, for the row "fixed" of the scores: a plain class activation map's
 #: (docs/defaults.md), half of a CRF's marginals, and IRN's background of the final argmax (jiwoon-ahn/irn: sem_seg_bg).
 _FIXED_THRESHOLDS = {BASELINE: 0.25, "crf": 0.5, "irn": 0.25}
-_RECIPE = "recipe.yaml"
 #: Seconds of a refinement for a picture of 375 x 500 on one of today's CPU cores: for the plan only.
 _SECONDS = {"crf": 1.0, "affinity": 1.0, "irn": 1.5}
-
-
-@dataclass(frozen=True)
-class PlannedStage:
-    """What is to be done of a stage.
-
-    Args:
-        name: Of the stage.
-        state: Where it stands.
-        pictures: That it looks at; 0 where it is done.
-        passes: Of the network, over a picture of 375 x 500, there or back.
-        seconds: About; by one pass that was timed.
-    """
-
-    name: str
-    state: State
-    pictures: int = 0
-    passes: float = 0.0
-    seconds: float = 0.0
 
 
 class Chain:
@@ -134,8 +109,8 @@ class Chain:
             AdvcamError: A stage cannot be done; what was finished stays, and the same command goes on.
         """
         first, last = self._range(from_, until)
-        with _locked(self.out):
-            write_recipe(self.out / _RECIPE, self.settings)
+        with locked(self.out):
+            write_recipe(self.out / RECIPE, self.settings)
             for stage in self.stages[first : last + 1]:
                 self.records.carry_out(stage, watcher, anew=from_ is not None)
                 self.write_report()
@@ -321,7 +296,7 @@ def open_chain(settings: ChainSettings, out: Path, keep: bool = True) -> Iterato
         yield Chain(settings, out)
         return
     if keep:
-        _draw(generated, root)
+        draw_pictures(generated, root)
         yield Chain(settings, out)
         return
     with tempfile.TemporaryDirectory() as temporary:
@@ -329,68 +304,3 @@ def open_chain(settings: ChainSettings, out: Path, keep: bool = True) -> Iterato
         write_dataset(generated.layout, drawn, generated.pictures, generated.seed)
         data = settings.data.model_copy(update={"root": drawn})
         yield Chain(settings.model_copy(update={"data": data}), out)
-
-
-def _draw(generated: GeneratedData, root: Path) -> None:
-    """Draw a data set beside its place, then put it there: it is whole or absent, whenever this is killed."""
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as temporary:
-            write_dataset(generated.layout, Path(temporary) / "data", generated.pictures, generated.seed)
-            (Path(temporary) / "data").rename(root)
-    except OSError as error:
-        raise RunError(f"cannot draw the pictures of {root} ({error.strerror}); choose another data.root") from error
-
-
-def seconds_of_a_pass(model: ModelSettings) -> float:
-    """Time of one pass of a network over a picture of 375 x 500, the median of three, after one to warm up."""
-    network = load_untrained(model).prepared()
-    inputs, times = torch.zeros((1, 3, 375, 500), device=model.device), []
-    with torch.no_grad():
-        for _ in range(4):
-            started = time.perf_counter()
-            network.respond(inputs).scores.sum().item()
-            times.append(time.perf_counter() - started)
-    return sorted(times[1:])[1]
-
-
-def maps_digest(run: Path) -> str:
-    """Equal where two runs of `advcam localize` have the same maps.
-
-    Raises:
-        RunError: The folder is no run of `advcam localize`.
-    """
-    config = run / "config.json"
-    if not config.is_file():
-        raise RunError(f"{run} is no run of advcam localize: it has no config.json; name its --out")
-    try:
-        fingerprint = json.loads(config.read_bytes())["fingerprints"]["maps"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{config} is damaged ({one_line(error)}); localize again in another folder") from error
-    index = MapStore(run / "maps").index()
-    rows = {name: [key.file_bytes, *key.class_ids] for name, key in index.items()}
-    return digest([fingerprint, rows])
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """The run directory for this process alone.
-
-    Raises:
-        RunError: Another process holds it, it cannot be written, or is no run of a recipe.
-    """
-    if out.is_file():
-        raise RunError(f"{out} is a file; choose another --out, a run takes a folder")
-    held = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    # A run that was killed at once left its lock, and perhaps the beginning of its recipe.
-    if held - {".lock", f"{_RECIPE}{PARTIAL}"} and not is_kept_recipe(out / _RECIPE):
-        raise RunError(f"{out} is not empty and no run of a recipe; choose another --out or empty it")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("ab")
-    except OSError as error:
-        raise RunError(f"cannot write to {out} ({error.strerror}); choose another --out") from error
-    with lock:
-        if not try_lock(lock):
-            raise RunError(f"another process is working in {out}; wait for it or choose another --out")
-        yield
