@@ -75,7 +75,7 @@ def train(
         overrides: Further settings, key=value, such as batch_size=8 kind=multi-label.
         out: Folder of the run; the classifier lies in its folder classifier.
         split: That is learnt; train, or all where there is no other.
-        val: Split that chooses the best epoch; left away, a fifth of the pictures is held out.
+        val: Split that chooses the best epoch; left away it is val, or a fifth of the pictures where there is none.
         layout: See `advcam data layouts`; found out when left away.
         model: See `advcam models`; lite0 when left away.
         trained: What of it is trained: the head, as a mixture of its ImageNet outputs (when left away; for hundreds of
@@ -91,7 +91,7 @@ def train(
 
     given = {"model": model, "trained": trained, "epochs": epochs, "lr": lr}
     content: dict[str, Any] = {
-        "data": _source(data, split, layout) | ({"val": val} if val else {}),
+        "data": _source(data, split, layout) | {"val": val or (None if split == "val" else _val(data, layout))},
         "train": section_of("folder", "train") | {name: value for name, value in given.items() if value is not None},
         "device": device,
     }
@@ -153,7 +153,7 @@ def refine(
 
 
 def _source(data: Path, split: str | None, layout: str | None) -> dict[str, Any]:
-    """The section data of a recipe; a data set of one split needs no name of it."""
+    """The section data of a recipe; a data set with a split train, or with one split alone, needs no name of it."""
     from advcam.datasets.catalogue import open_dataset
 
     if split is None:
@@ -162,6 +162,13 @@ def _source(data: Path, split: str | None, layout: str | None) -> dict[str, Any]
         if split is None:
             raise SettingError(f"which split? {data} has {', '.join(splits)}; name one with --split")
     return {"root": data, "train": split, "layout": layout}
+
+
+def _val(data: Path, layout: str | None) -> str | None:
+    """The split val, if there is one."""
+    from advcam.datasets.catalogue import open_dataset
+
+    return "val" if "val" in open_dataset(data, layout).splits else None
 
 
 def _chain(
