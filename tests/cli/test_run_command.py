@@ -232,9 +232,10 @@ def test_train_goes_on_and_has_a_dry_run(capsys: pytest.CaptureFixture[str]) -> 
     assert run([*command, "--out", "trained", "--quiet", "--json"]) == 0
     (stage,) = json.loads(capsys.readouterr().out)["stages"]
     assert (stage["name"], stage["done"]) == ("train", True)
-    assert "no picture is held out: the last epoch is kept" in stage["notes"], "each class keeps two pictures"
+    assert "top 1" in dict(stage["facts"]), "measured on the split val, which is there"
     settings = read_chain("trained/recipe.yaml").train
     assert settings is not None
+    assert read_chain("trained/recipe.yaml").data.val == "val"
     assert (settings.lr, settings.crop, settings.epochs) == (0.1, 64, 1)
     assert run([*command, "--out", "trained"]) == 0
     assert "train: is up to date\n" in capsys.readouterr().err
