@@ -108,7 +108,8 @@ def test_every_refinement(table: Path, tmp_path: Path) -> None:
     assert any(sample.labels == () for sample in pictures.masks)
     assert any(len(sample.labels or ()) == 2 for sample in open_dataset(table).samples("val"))
     masks = check_labels(out, pictures.dataset, pictures.masks)
-    assert dict(found["pseudo"].facts)["chosen"] == "half of the marginals"
+    chosen = dict(found["pseudo"].facts)
+    assert (chosen["threshold"], chosen["chosen"]) == ("0.5", "half of the marginals")
     assert "no mask seen" in dict(found["threshold"].facts)["threshold"] or "default" in str(found["threshold"].facts)
     assert list(dict(found["evaluate"].facts)) == ["localize", "refine-affinity", "refine-irn", "refine-crf", "pseudo"]
     assert not any(record.skipped for record in found.values())

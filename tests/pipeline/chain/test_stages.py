@@ -3,6 +3,7 @@
 import fcntl
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 from chains import Heard, files, records, run, settings, without_truth
 from PIL import Image
 
+from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.errors import RunError, SettingError
 from advcam.pipeline.chain.run import Chain, open_chain
 from advcam.pipeline.chain.settings import ChainSettings
-from advcam.pipeline.chain.stage import digest
+from advcam.pipeline.chain.stage import digest, picture_digest
 
 STAGES = ("train", "localize", "refine-affinity", "pseudo")
 
@@ -278,6 +280,20 @@ def test_fingerprints_are_of_content_not_of_order() -> None:
     assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
     assert digest({"a": 1}) != digest({"a": 1.5})
     assert digest(["ab", "c"]) != digest(["a", "bc"])
+
+
+def test_fingerprints_of_pictures(table: Path) -> None:
+    dataset = open_dataset(table)
+    samples = list(dataset.samples("train"))
+    same = picture_digest(dataset, (samples,))
+    first, *others = samples
+    assert picture_digest(dataset, (iter(samples),)) == same
+    assert picture_digest(dataset, ([replace(first, labels=("wheel",)), *others],)) != same
+    assert picture_digest(dataset, ([replace(first, labels=None), *others],)) != same
+    assert picture_digest(dataset, ([replace(first, id="other"), *others],)) != same
+    assert picture_digest(dataset, ([replace(first, path=table / "labels.csv"), *others],)) != same
+    assert picture_digest(dataset, ([replace(first, path=table / "absent.jpg"), *others],)) != same
+    assert picture_digest(dataset, ([first], others)) != same, "what is learnt and what is held out"
 
 
 def test_records_say_what_happened(table: Path, done: Path) -> None:
