@@ -55,7 +55,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kills")
     (folder / "mine.yaml").write_text(RECIPE)
     write_dataset("folders", folder / "pictures", 18)
-    finish(start(folder, "--out", "whole"))
+    finish(folder, "--out", "whole")
     return folder
 
 
@@ -79,9 +79,11 @@ def start(here: Path, *arguments: str, recipe: str = "mine.yaml") -> BaseProcess
     return process
 
 
-def finish(process: BaseProcess) -> None:
+def finish(here: Path, *arguments: str, recipe: str = "mine.yaml") -> None:
+    """A run that nothing disturbs."""
+    process = start(here, *arguments, recipe=recipe)
     process.join(timeout=120)
-    assert process.exitcode == 0
+    assert process.exitcode == 0, (here / "errors.txt").read_text()
 
 
 def begun(out: Path, stage: str) -> bool:
@@ -113,7 +115,7 @@ def test_killed_in_every_stage(here: Path) -> None:
     """One run that is killed in one stage after the other, as on a machine that is taken away again and again."""
     unfinished = [stage for stage in STAGES if kill_in(here, "broken", stage)]
     assert len(unfinished) > len(STAGES) / 2, "most kills meet the stages, also on a machine that is busy"
-    finish(start(here, "--out", "broken"))
+    finish(here, "--out", "broken")
     whole, broken = here / "whole", here / "broken"
     assert files(broken / "pseudo") == files(whole / "pseudo")
     assert len(files(broken / "pseudo" / "masks")) == 12
@@ -135,7 +137,7 @@ def test_interrupted(here: Path) -> None:
         process.join(timeout=120)
         assert process.exitcode in (0, 130), "0 where it had ended before it heard"
         assert (here / "interrupted" / "report.html").exists()
-    finish(start(here, "--out", "interrupted"))
+    finish(here, "--out", "interrupted")
     assert files(here / "interrupted" / "pseudo") == files(here / "whole" / "pseudo")
     assert (here / "errors.txt").read_text() == ""
 
@@ -154,5 +156,5 @@ def test_killed_while_the_pictures_are_drawn(here: Path) -> None:
     process.kill()
     process.join()
     assert not (here / "drawn").exists()
-    finish(start(here, *arguments, recipe="drawn.yaml"))
+    finish(here, *arguments, recipe="drawn.yaml")
     assert len(list((here / "drawn").glob("*/*/*.jpg"))) == 100
