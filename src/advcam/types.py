@@ -62,6 +62,21 @@ class Box:
 
 
 @dataclass(frozen=True, eq=False)
+class Instance:
+    """One object of a picture.
+
+    Args:
+        class_id: Its class, counted from 0.
+        mask: (H, W), bool, its pixels.
+        score: How sure it is, in [0, 1]; what it is made of says which score.
+    """
+
+    class_id: int
+    mask: NDArray[np.bool_]
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
 class Trajectory:
     """The climb of one (picture, class, scale), step by step; t = 0 is the unperturbed picture.
 

@@ -1,28 +1,13 @@
 """Boxes and instances from a label mask and the scores that it was made of."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from advcam.errors import SettingError
-from advcam.types import Attribution, Box, BoxContours, Mask
-
-
-@dataclass(frozen=True, eq=False)
-class Instance:
-    """One connected part of a class.
-
-    Args:
-        class_id: Its class, counted from 0.
-        mask: (H, W), its pixels.
-        score: Mean score of the class over its pixels, in [0, 1].
-    """
-
-    class_id: int
-    mask: NDArray[np.bool_]
-    score: float
+from advcam.types import Attribution, Box, BoxContours, Instance, Mask
 
 
 def mask_boxes(attribution: Attribution, mask: Mask, contours: BoxContours = "largest") -> list[Box]:
@@ -44,7 +29,8 @@ def mask_boxes(attribution: Attribution, mask: Mask, contours: BoxContours = "la
 def instances(attribution: Attribution, mask: Mask, min_area: float = 0.0) -> list[Instance]:
     """Connected parts of each class in a label mask, class by class, the largest first.
 
-    Two objects of a class that touch are one part. Parts are connected by sides and corners.
+    Two objects of a class that touch are one part. Parts are connected by sides and corners. The score of a part is the
+    mean score of its class over it.
 
     Args:
         attribution: The scores that the mask was made of.

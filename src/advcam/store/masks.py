@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pycocotools import mask as rle
 
 from advcam.colours import voc_palette
 from advcam.errors import PictureError, SettingError, one_line
@@ -36,6 +37,12 @@ def write_mask(path: Path, mask: NDArray[np.integer]) -> None:
         image = Image.fromarray(mask.astype(np.uint16))
     with replacing(path) as file:
         image.save(file, format="PNG")
+
+
+def run_lengths(mask: NDArray[np.bool_]) -> dict[str, object]:
+    """A binary mask (H, W) as COCO writes it in JSON: `size` and compressed `counts`."""
+    encoded = rle.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": encoded["size"], "counts": encoded["counts"].decode("ascii")}
 
 
 def read_mask(path: Path) -> NDArray[np.int32]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chains import content, files, records, run, settings, without_truth
+from pycocotools import mask as rle
 
 from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.dataset import Dataset
@@ -30,7 +31,9 @@ def check_labels(out: Path, dataset: Dataset, samples: Sequence[Sample]) -> dict
     assert [numbers[name] for name in dataset.class_names] == list(range(1, len(dataset.class_names) + 1))
     names = output_names([sample.id for sample in samples])
     boxes = json.loads((out / "pseudo" / "boxes.json").read_text())["pictures"]
+    objects = json.loads((out / "pseudo" / "instances.json").read_text())["pictures"]
     rows = list(csv.DictReader((out / "pseudo" / "confidence.csv").open()))
+    assert list(objects) == list(boxes)
     assert list(boxes) == [sample.id for sample in samples]
     assert sorted((row["image"], row["class"]) for row in rows) == sorted(
         (sample.id, label) for sample in samples for label in sample.labels or ()
@@ -54,6 +57,9 @@ def check_labels(out: Path, dataset: Dataset, samples: Sequence[Sample]) -> dict
                 covered[box["y0"] : box["y1"], box["x0"] : box["x1"]] = True
             assert not (mask == numbers[row["class"]])[~covered].any(), "every pixel of a class lies in a box of it"
             assert bool(own) == (int(row["pixels"]) > 0)
+            parts = [one for one in objects[sample.id] if one["class"] == row["class"]]
+            pixels = sum((rle.decode(one["segmentation"]).astype(int) for one in parts), np.zeros(mask.shape, int))
+            assert np.array_equal(pixels, mask == numbers[row["class"]]), "objects are the parts of the mask, each once"
     return masks
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pycocotools import mask as rle
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
@@ -17,12 +16,13 @@ from advcam.attribution.precision import resolve
 from advcam.classifiers.classifier import Classifier
 from advcam.datasets.pictures import read_picture
 from advcam.errors import SettingError
+from advcam.pipeline.chain.labelling import instance_entry
 from advcam.pipeline.chain.refining import refine_store, with_maps
 from advcam.pipeline.chain.settings import IrnRefinement
 from advcam.pipeline.chain.stage import Outcome, Watcher
 from advcam.pipeline.chain.training import LoopWatch
 from advcam.pipeline.targets import evenly
-from advcam.refine.irn.instances import InstanceMask, instance_masks
+from advcam.refine.irn.instances import instance_masks
 from advcam.refine.irn.labels import confident_labels, grid_labels
 from advcam.refine.irn.losses import irn_loss
 from advcam.refine.irn.network import IRNetwork
@@ -34,7 +34,7 @@ from advcam.training.augment import Normalisation, flip, random_crop
 from advcam.training.loop import BEST_FILE, LoopSettings, Objective, train
 from advcam.training.order import picture_generator
 from advcam.training.schedule import Polynomial, create_optimizer
-from advcam.types import IGNORE, Attribution, FloatArray, Sample
+from advcam.types import IGNORE, Attribution, FloatArray, Instance, Sample
 
 #: Of the random rescaling of pictures (jiwoon-ahn/irn).
 _SCALES = (0.5, 1.5)
@@ -186,9 +186,8 @@ class Irn:
         todo = [sample for sample in self.samples if not files[sample.id].exists()]
         self.watcher.start("IRN: instances", len(todo))
         for item in with_maps(self.source, todo, []):
-            names = dict(zip(item.row.attribution.class_ids, item.row.attribution.class_names, strict=True))
             found = walk.instances(item.row.attribution, item.picture)
-            rows = [{"class": names[one.class_id], **_encoded(one)} for one in found]
+            rows = [instance_entry(one, item.row.attribution) for one in found]
             write_text(files[item.sample.id], json.dumps(rows, ensure_ascii=False) + "\n")
             self.watcher.step()
 
@@ -219,7 +218,7 @@ class _Walk:
         )
         return np.asarray(refined.cpu().numpy())
 
-    def instances(self, attribution: Attribution, picture: NDArray[np.uint8]) -> list[InstanceMask]:
+    def instances(self, attribution: Attribution, picture: NDArray[np.uint8]) -> list[Instance]:
         """Objects of a picture."""
         if not attribution.class_ids:
             return []
@@ -254,9 +253,3 @@ def confidences(settings: IrnRefinement, threshold: float) -> tuple[float, float
 def _as_input(classifier: Classifier, picture: NDArray[np.uint8]) -> Tensor:
     pixels = torch.from_numpy(picture.copy()).movedim(2, 0)[None].float() / 255
     return classifier.normalise(pixels)
-
-
-def _encoded(instance: InstanceMask) -> dict[str, object]:
-    encoded = rle.encode(np.asfortranarray(instance.mask.astype(np.uint8)))
-    segmentation = {"size": encoded["size"], "counts": encoded["counts"].decode()}
-    return {"class_id": instance.class_id, "score": round(instance.score, 4), "segmentation": segmentation}

@@ -12,18 +12,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from advcam.errors import RunError, counted, one_line
+from advcam.errors import RunError, one_line
 from advcam.pipeline.chain.settings import PseudoLabelSettings
 from advcam.pipeline.chain.stage import Outcome, Watcher
 from advcam.pseudo.labels import PseudoLabel, PseudoSettings, pseudo_label
-from advcam.pseudo.objects import mask_boxes
+from advcam.pseudo.objects import instances, mask_boxes
 from advcam.store.classes import MOST_FIXED, ClassNumbers
 from advcam.store.files import replacing, write_text
 from advcam.store.maps import MapStore
-from advcam.store.masks import write_mask
+from advcam.store.masks import run_lengths, write_mask
 from advcam.store.run import output_names
-from advcam.types import DEFAULT_THRESHOLD, IGNORE, Attribution, BoxContours, Mask, Sample
+from advcam.types import DEFAULT_THRESHOLD, IGNORE, Attribution, BoxContours, Instance, Mask, Sample
 
 NAME = "pseudo"
 _WARNED = 5  # pictures that a note names
@@ -81,6 +83,7 @@ class Labelling:
         class_names: Of the classifier.
         settings: How scores become labels.
         boxes: The largest part of each class, or all.
+        objects: Folder of the instances that IRN made; None takes the connected parts.
         folder: Of the outputs.
         watcher: Hears of each picture.
     """
@@ -92,6 +95,7 @@ class Labelling:
         class_names: Sequence[str],
         settings: PseudoSettings,
         boxes: BoxContours,
+        objects: Path | None,
         folder: Path,
         watcher: Watcher,
     ) -> None:
@@ -99,7 +103,7 @@ class Labelling:
         self.store, self.samples, self.settings = MapStore(source), samples, settings
         self.numbers = ClassNumbers(folder / "classes.json", class_names)
         self.names = output_names([sample.id for sample in samples])
-        self.boxes, self.folder, self.watcher = boxes, folder, watcher
+        self.boxes, self.objects, self.folder, self.watcher = boxes, objects, folder, watcher
         self.rows: list[tuple[float, str, str, int]] = []
         self.vanished: list[str] = []
 
@@ -109,13 +113,13 @@ class Labelling:
         there = [sample for sample in self.samples if sample.id in stored]
         self.numbers.extend(sorted({c for sample in there for c in stored[sample.id].class_ids}))
         self.watcher.start("pseudo-labels", len(there))
-        with replacing(self.folder / "boxes.json") as file:
-            file.write(b'{"pictures": {\n')
-            for place, sample in enumerate(there):
-                entry = self._picture(sample, self.store.get(sample.id).attribution)
-                file.write(f"{',' if place else ' '}{json.dumps(sample.id)}: {json.dumps(entry)}\n".encode())
+        with _Entries(self.folder / "boxes.json") as boxes, _Entries(self.folder / "instances.json") as instances:
+            for sample in there:
+                attribution = self.store.get(sample.id).attribution
+                label = self._label(sample, attribution)
+                boxes.add(sample.id, self._boxes(attribution, label.mask))
+                instances.add(sample.id, self._instances(sample, attribution, label.mask))
                 self.watcher.step()
-            file.write(b"}}\n")
         self._write_confidence()
         missing = [(sample.id, "it has no scores") for sample in self.samples if sample.id not in stored]
         if not there:
@@ -123,16 +127,25 @@ class Labelling:
         facts = [("masks", f"{len(there)}"), ("threshold", f"{self.settings.background:g}")]
         return Outcome(facts, self._notes(), missing)
 
-    def _picture(self, sample: Sample, attribution: Attribution) -> dict[str, object]:
-        """Write the mask of a picture; the entry of its boxes."""
+    def _label(self, sample: Sample, attribution: Attribution) -> PseudoLabel:
+        """The pseudo-label of a picture, written and noted."""
         label = pseudo_label(attribution, self.settings)
         write_mask(self.folder / "masks" / f"{self.names[sample.id]}.png", self._numbered(label.mask))
         self._note(sample, attribution, label)
+        return label
+
+    def _boxes(self, attribution: Attribution, mask: Mask) -> dict[str, object]:
         names = dict(zip(attribution.class_ids, attribution.class_names, strict=True))
-        found = mask_boxes(attribution, label.mask, self.boxes)
         height, width = attribution.image_size
-        boxes = [{"class": names[box.class_id], **asdict(box)} for box in found]
+        boxes = [{"class": names[box.class_id], **asdict(box)} for box in mask_boxes(attribution, mask, self.boxes)]
         return {"height": height, "width": width, "boxes": boxes}
+
+    def _instances(self, sample: Sample, attribution: Attribution, mask: Mask) -> list[dict[str, object]]:
+        """The objects of IRN, or the connected parts of the mask."""
+        if self.objects is not None:
+            path = self.objects / f"{self.names[sample.id]}.json"
+            return list(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else []
+        return [instance_entry(one, attribution) for one in instances(attribution, mask, self.settings.min_area)]
 
     def _numbered(self, mask: Mask) -> Mask:
         """The mask in the class numbers of the run, what is undecided left so."""
@@ -161,6 +174,41 @@ class Labelling:
             return []
         named, more = ", ".join(self.vanished[:_WARNED]), len(self.vanished) - _WARNED
         rest = f" and {more} more (0 pixels in confidence.csv)" if more > 0 else ""
-        return [
-            f"{counted(len(self.vanished), 'labelled class')} got no pixel: {named}{rest}".replace("classs", "classes")
-        ]
+        noun = "class" if len(self.vanished) == 1 else "classes"
+        return [f"{len(self.vanished):,} labelled {noun} got no pixel: {named}{rest}"]
+
+
+class _Entries:
+    """A JSON object of pictures that is written entry by entry: whole or absent."""
+
+    def __init__(self, path: Path) -> None:
+        self._replacing, self._first = replacing(path), True
+
+    def __enter__(self) -> Self:
+        self._file = self._replacing.__enter__()
+        self._file.write(b'{"pictures": {\n')
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        if kind is None:
+            self._file.write(b"}}\n")
+        return self._replacing.__exit__(kind, error, trace)
+
+    def add(self, id_: str, entry: object) -> None:
+        """The entry of a picture."""
+        self._file.write(f"{' ' if self._first else ','}{json.dumps(id_)}: {json.dumps(entry)}\n".encode())
+        self._first = False
+
+
+def instance_entry(instance: Instance, attribution: Attribution) -> dict[str, object]:
+    """An object in JSON: name and number of its class, score, and its mask in COCO's run lengths."""
+    name = attribution.class_names[attribution.class_ids.index(instance.class_id)]
+    score = round(instance.score, 4)
+    return {
+        "class": name,
+        "class_id": instance.class_id,
+        "score": score,
+        "segmentation": run_lengths(instance.mask),
+    }

@@ -215,7 +215,10 @@ class Chain:
                 threshold, how = self._threshold_of(last, watcher)
             names = given if given is not None else self._classifier().class_names
             constants = pseudo_settings(chosen, threshold)
-            outcome = Labelling(source, samples, names, constants, chosen.boxes, folder, watcher).run()
+            objects = (
+                source.parent / "instances" if last.endswith("irn") and self.settings.refine.irn.instances else None
+            )
+            outcome = Labelling(source, samples, names, constants, chosen.boxes, objects, folder, watcher).run()
             return replace(outcome, facts=[*outcome.facts, ("chosen", how)])
 
         after = (*self._localized, *self._thresholded) if last == LOCALIZE else (last,)

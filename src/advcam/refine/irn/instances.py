@@ -6,7 +6,6 @@ restricted to one group at a time, walk by themselves and compete for the pixels
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,7 +16,7 @@ from torch.nn import functional
 
 from advcam.errors import SettingError
 from advcam.refine.irn.walk import boundary_of, enlarge, random_walk, start_maps, to_grid
-from advcam.types import check_threshold
+from advcam.types import Instance, check_threshold
 
 #: Displacements shorter than it, in cells, belong to a centre.
 _CENTRE = 2.5
@@ -25,21 +24,6 @@ _CENTRE = 2.5
 _FRAGMENT = 0.01
 #: Maps that walk at once.
 _BATCH = 16
-
-
-@dataclass(frozen=True, eq=False)
-class InstanceMask:
-    """One object.
-
-    Args:
-        class_id: Its class, counted from 0.
-        mask: (H, W), bool, its pixels, which are connected.
-        score: Highest refined value among them, in [0, 1]; 0 for a fragment.
-    """
-
-    class_id: int
-    mask: NDArray[np.bool_]
-    score: float
 
 
 @torch.no_grad()
@@ -55,7 +39,7 @@ def instance_masks(
     radius: int = 5,
     beta: float = 10.0,
     steps: int = 256,
-) -> list[InstanceMask]:
+) -> list[Instance]:
     """The objects of each class of a picture.
 
     Args:
@@ -71,7 +55,8 @@ def instance_masks(
         steps: Of the walk.
 
     Returns:
-        Highest score first. Parts below 1 % of the picture are there, with score 0.
+        Connected objects, the highest score first: the highest refined value of an object. Parts below 1 % of the
+        picture are there, with score 0.
 
     Raises:
         SettingError: The shapes do not fit, or a setting is out of its range.
@@ -139,12 +124,12 @@ def centre_groups(displacement: Tensor) -> NDArray[np.int64]:
     return groups.reshape(short.shape).astype(np.int64)
 
 
-def _parts(class_id: int, mask: NDArray[np.bool_], values: NDArray[np.floating]) -> list[InstanceMask]:
+def _parts(class_id: int, mask: NDArray[np.bool_], values: NDArray[np.floating]) -> list[Instance]:
     """The connected parts of a mask (4 neighbours), each an object of its own."""
     count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
     parts = [labels == label for label in range(1, count)]
     whole = [part.sum() >= _FRAGMENT * mask.size for part in parts]
     return [
-        InstanceMask(class_id, part, float(values[part].max()) if large else 0.0)
+        Instance(class_id, part, float(values[part].max()) if large else 0.0)
         for part, large in zip(parts, whole, strict=True)
     ]
