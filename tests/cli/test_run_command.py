@@ -245,7 +245,7 @@ def test_train_goes_on_and_has_a_dry_run(capsys: pytest.CaptureFixture[str]) -> 
     ("arguments", "words"),
     [
         (["train", "absent"], "absent is no folder; name the root folder of a data set"),
-        (["train", "pets"], "which split? pets has trainval, test, all; name one with --split"),
+        (["train", "pets"], "which split? pets has trainval, test, all; name one with --split or data.train=NAME"),
         (["train", "pictures", "epoch=3"], "advcam train: there is no setting train.epoch; did you mean train.epochs?"),
         (["train", "pictures", "--split", "tain"], "has no split 'tain'"),
         (["train", "pictures", "--epochs", "0"], "advcam train, train.epochs: Input should be greater than or equal"),

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from advcam.cli.evaluate import Bar
 from advcam.cli.watch import duration
-from advcam.errors import SettingError, counted
+from advcam.errors import counted
 
 if TYPE_CHECKING:
     from advcam.pipeline.chain.planning import PlannedStage
@@ -91,7 +91,7 @@ def train(
 
     given = {"model": model, "trained": trained, "epochs": epochs, "lr": lr}
     content: dict[str, Any] = {
-        "data": _source(data, split, layout) | {"val": val or (None if split == "val" else _val(data, layout))},
+        "data": {"root": data, "train": split, "val": val, "layout": layout},
         "train": section_of("folder", "train") | {name: value for name, value in given.items() if value is not None},
         "device": device,
     }
@@ -106,7 +106,7 @@ def refine(
     out: Path,
     split: str | None = None,
     layout: str | None = None,
-    method: Literal["crf", "irn", "affinity", "none"] = "crf",
+    method: str = "crf",
     classifier: Path | None = None,
     threshold: float | None = None,
     band: float | None = None,
@@ -123,9 +123,10 @@ def refine(
         overrides: Further settings of a recipe, section.key=value, such as refine.crf.kernels=irn.
         data: Root folder of the pictures.
         out: Folder of the refined run.
-        split: Of the data set.
+        split: Of the data set; train, or the only one, when left away.
         layout: See `advcam data layouts`; found out when left away.
-        method: Dense CRF, IRN (a network is trained), local affinity, or none: masks of the maps as they are.
+        method: crf (dense CRF), irn (a network is trained), affinity, some of them joined by + (affinity+crf), or none:
+            masks of the maps as they are.
         classifier: For IRN: the run of `advcam train` whose classifier made the maps; left away, lite0.
         threshold: Of the masks, 0 to 1; left away, the one that belongs to the method.
         band: Width of the band around the threshold that stays undecided (255).
@@ -140,9 +141,9 @@ def refine(
 
     pseudo = {"threshold": threshold, "band": band, "min_area": min_area}
     content: dict[str, Any] = {
-        "data": _source(data, split, layout),
+        "data": {"root": data, "train": split, "layout": layout},
         "maps": maps,
-        "refine": {"methods": [] if method == "none" else [method]},
+        "refine": {"methods": [] if method == "none" else _in_a_row(method)},
         "pseudo": {name: value for name, value in pseudo.items() if value is not None},
         "device": device,
     }
@@ -152,23 +153,10 @@ def refine(
     return _chain(parse_chain(content, "advcam refine"), out, None, None, dry_run, quiet, json_)
 
 
-def _source(data: Path, split: str | None, layout: str | None) -> dict[str, Any]:
-    """The section data of a recipe; a data set with a split train, or with one split alone, needs no name of it."""
-    from advcam.datasets.catalogue import open_dataset
-
-    if split is None:
-        splits = open_dataset(data, layout).splits
-        split = "train" if "train" in splits else splits[0] if len(splits) == 1 else None
-        if split is None:
-            raise SettingError(f"which split? {data} has {', '.join(splits)}; name one with --split")
-    return {"root": data, "train": split, "layout": layout}
-
-
-def _val(data: Path, layout: str | None) -> str | None:
-    """The split val, if there is one."""
-    from advcam.datasets.catalogue import open_dataset
-
-    return "val" if "val" in open_dataset(data, layout).splits else None
+def _in_a_row(method: str) -> list[str]:
+    """A refinement and those that it goes on from: affinity+crf is affinity, then affinity+crf."""
+    steps = method.split("+")
+    return ["+".join(steps[: count + 1]) for count in range(len(steps))]
 
 
 def _chain(
@@ -187,8 +175,12 @@ def _chain(
             _say_plan(chain.plan(from_, until), as_json)
             return 0
         console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        with ChainWatch(console, quiet) as watch:
-            records = chain.run(watch, from_, until)
+        try:
+            with ChainWatch(console, quiet) as watch:
+                records = chain.run(watch, from_, until)
+        except KeyboardInterrupt:
+            console.print("interrupted: what is done so far is valid, and the same command goes on where it stopped")
+            raise
         if as_json:
             sys.stdout.write(json.dumps({"out": str(out), "stages": [r.__dict__ for r in records]}) + "\n")
         if not quiet:

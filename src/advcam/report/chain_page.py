@@ -89,6 +89,7 @@ class _Row:
     confidence: float | None
     frames: Sequence[_Frame]
     chips: Sequence[tuple[str, str]]
+    undecided: bool
 
 
 def write_chain_page(
@@ -143,7 +144,8 @@ def _row(shown: ChainPicture) -> _Row:
             frames.append(_Frame(caption, data_uri(_mask(small, mask), quality=82)))
             numbers |= {int(number) for number in np.unique(mask)} - {0, IGNORE}
     chips = [(shown.names.get(number, f"class {number}"), class_colour(number)) for number in sorted(numbers)]
-    return _Row(shown.sample_id, ", ".join(shown.labels), shown.confidence, frames, chips)
+    undecided = any(mask is not None and bool((mask == IGNORE).any()) for mask in (shown.mask, shown.truth))
+    return _Row(shown.sample_id, ", ".join(shown.labels), shown.confidence, frames, chips, undecided)
 
 
 def _mask(small: Image.Image, mask: NDArray[np.int32]) -> Image.Image:

@@ -171,7 +171,7 @@ def test_the_same_recipe_gives_the_same_masks(folders: Path, tmp_path: Path) -> 
 
 
 def test_the_kept_recipe_does_the_same(folders: Path, tmp_path: Path) -> None:
-    made = settings(folders, val="val")
+    made = settings(folders, train="train", val="val")
     run(made, tmp_path / "a", until="localize")
     kept = read_chain(str(tmp_path / "a" / "recipe.yaml"))
     assert kept == made
@@ -317,12 +317,19 @@ def test_a_limit_of_pictures(folders: Path, tmp_path: Path) -> None:
     check_labels(tmp_path, pictures.dataset, pictures.masks)
 
 
-def test_splits_that_are_not_there(tmp_path: Path) -> None:
+def test_splits_that_are_left_away(folders: Path, tmp_path: Path) -> None:
+    """The usual ones, or the only one; val only where it is not learnt itself."""
     write_class_folders(tmp_path / "flat", 12, splits=False)
-    with pytest.raises(SettingError, match="has no split 'train'; its splits are: all"):
-        Chain(settings(tmp_path / "flat"), tmp_path / "run")
-    made = settings(tmp_path / "flat", train="all")
-    assert list(run(made, tmp_path / "run", until="localize")) == ["train", "localize"]
+    flat, usual = (Chain(settings(root), tmp_path / "run") for root in (tmp_path / "flat", folders))
+    assert (flat.settings.data.train, flat.settings.data.val, flat.settings.data.masks_split) == ("all", None, "all")
+    assert (usual.settings.data.train, usual.settings.data.val) == ("train", "val")
+    assert Chain(settings(folders, train="val"), tmp_path / "run").settings.data.val is None
+    write_dataset("pets", tmp_path / "pets", 4)
+    with pytest.raises(SettingError, match="which split\\? .*pets has trainval, test, all; name one with --split"):
+        Chain(settings(tmp_path / "pets"), tmp_path / "run")
+
+
+def test_splits_that_are_not_there(tmp_path: Path) -> None:
     write_coco(tmp_path / "coco", 8)
     with pytest.raises(SettingError, match="has no split 'train2017'"):
         Chain(settings(tmp_path / "coco", train="train2017"), tmp_path / "run")

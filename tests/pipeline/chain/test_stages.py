@@ -128,7 +128,7 @@ def test_other_pictures_with_masks_do_not_train_anew(table: Path, done: Path) ->
     for data in ({"limit": 3}, {"masks": "val"}):
         with open_chain(toy(table, **data), done) as chain:
             assert {stage.name: stage.state for stage in chain.plan()} == states("done", *["to be redone"] * 3)
-    with open_chain(toy(table, holdout=0), done) as chain:
+    with open_chain(toy(table, train="val"), done) as chain:
         assert {stage.state for stage in chain.plan()} == {"to be redone"}
 
 

@@ -20,6 +20,7 @@ class Pictures:
     """The pictures of a chain.
 
     Args:
+        data: The settings with their splits named.
         dataset: That they are from.
         train: The classifier learns these.
         val: These choose its best epoch; none where nothing is held out.
@@ -27,6 +28,7 @@ class Pictures:
         notes: What a reader should know.
     """
 
+    data: DataSettings
     dataset: Dataset
     train: Sequence[Sample]
     val: Sequence[Sample]
@@ -42,16 +44,32 @@ def read_pictures(data: DataSettings) -> Pictures:
         SettingError: A split that is not there or is empty.
     """
     dataset = open_dataset(data.root, data.layout)
-    train = samples_of(dataset, data.train)
-    masks = train if data.masks in (None, data.train) else samples_of(dataset, data.masks_split)
+    data = with_splits(data, dataset.splits)
+    train = samples_of(dataset, data.train or "")
+    masks = train if data.masks_split == data.train else samples_of(dataset, data.masks_split)
     masks = masks if data.limit is None else evenly(masks, data.limit)
     if data.val is not None:
-        return Pictures(dataset, train, samples_of(dataset, data.val), masks)
+        return Pictures(data, dataset, train, samples_of(dataset, data.val), masks)
     kept, held = hold_out(train, data.holdout)
     if not held:
-        return Pictures(dataset, kept, (), masks, ("no picture is held out: the last epoch is kept",))
-    note = f"{counted(len(held), 'picture')} of {data.train} held out to choose the epoch; they get masks, too"
-    return Pictures(dataset, kept, held, masks, (note,) if masks is train else ())
+        return Pictures(data, dataset, kept, (), masks, ("no picture is held out: the last epoch is kept",))
+    note = f"{counted(len(held), 'picture')} of {data.train} held out to choose the epoch"
+    return Pictures(data, dataset, kept, held, masks, (note,))
+
+
+def with_splits(data: DataSettings, splits: Sequence[str]) -> DataSettings:
+    """The settings with the splits that they leave to the data set.
+
+    Raises:
+        SettingError: There is no split train, and more than one other.
+    """
+    train = data.train or ("train" if "train" in splits else splits[0] if len(splits) == 1 else None)
+    if train is None:
+        raise SettingError(
+            f"which split? {data.root} has {', '.join(splits)}; name one with --split or data.train=NAME"
+        )
+    val = data.val or ("val" if "val" in splits and train != "val" else None)
+    return data.model_copy(update={"train": train, "val": val})
 
 
 def samples_of(dataset: Dataset, split: str) -> list[Sample]:

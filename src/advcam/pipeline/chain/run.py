@@ -67,9 +67,9 @@ class Chain:
     """
 
     def __init__(self, settings: ChainSettings, out: Path) -> None:
-        self.settings, self.out = settings, out
         given = "" if settings.maps is None else maps_digest(settings.maps)
         self.pictures = read_pictures(settings.data)
+        self.settings, self.out = settings.model_copy(update={"data": self.pictures.data}), out
         self.model = model_of(settings, self.pictures, out / "classifier")
         self.stages = list(self._stages())
         pictures = self.pictures
@@ -131,8 +131,8 @@ class Chain:
 
     def _range(self, from_: str | None, until: str | None) -> tuple[int, int]:
         """Places of the first and the last stage to be done."""
-        first = named(self.stages, from_, "--from") if from_ else 0
-        last = named(self.stages, until, "--until") if until else len(self.stages) - 1
+        first = named(self.stages, from_, "--from")[0] if from_ else 0
+        last = named(self.stages, until, "--until")[-1] if until else len(self.stages) - 1
         if from_ and last < first:
             raise SettingError(f"--until {until} comes before --from {from_}; turn them round")
         for stage in self.stages[:first]:

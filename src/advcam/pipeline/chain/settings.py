@@ -35,8 +35,8 @@ class DataSettings(Settings):
         root: Root folder of the data set: a public layout, folders of classes, or a table labels.csv.
         generated: Draw the data set where the root does not exist.
         layout: See `advcam data layouts`; found out where it is left out.
-        train: Split whose labels the classifier learns.
-        val: Split that chooses its best epoch. None holds out pictures of `train`.
+        train: Split whose labels the classifier learns; None: train, or the only split.
+        val: Split that chooses its best epoch; None: val, or held out pictures of `train` where there is no val.
         holdout: Share of `train` that is held out where there is no `val`; 0 trains on everything.
         masks: Split that gets maps and masks; None takes `train`, held out pictures included.
         limit: Most pictures that get masks, evenly spread, for a quick try; None takes all.
@@ -45,7 +45,7 @@ class DataSettings(Settings):
     root: Path
     generated: GeneratedData | None = None
     layout: str | None = None
-    train: str = "train"
+    train: str | None = None
     val: str | None = None
     holdout: float = Field(default=0.2, ge=0, lt=1)
     masks: str | None = None
@@ -54,7 +54,7 @@ class DataSettings(Settings):
     @property
     def masks_split(self) -> str:
         """The split that gets masks."""
-        return self.masks or self.train
+        return self.masks or self.train or "train"
 
 
 class CrfRefinement(Settings):

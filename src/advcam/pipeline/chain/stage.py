@@ -183,6 +183,7 @@ class StageRecords:
         record.facts, record.notes = list(outcome.facts), list(outcome.notes)
         record.skipped, record.done = list(outcome.skipped), True
         self._write(stage, record)
+        watcher.say(f"{stage.name}: done in {record.seconds:.0f} s")
 
     def _forget(self, stage: Stage) -> None:
         """Remove what a stage left, its record last: a kill in between leaves it to be redone."""
@@ -217,16 +218,17 @@ def picture_digest(dataset: Dataset, groups: Iterable[Iterable[Sample]]) -> str:
     return found.hexdigest()
 
 
-def named(stages: Sequence[Stage], name: str, option: str) -> int:
-    """Place of a stage by its name, or by the beginning of it ("refine" is the first refinement).
+def named(stages: Sequence[Stage], name: str, option: str) -> list[int]:
+    """Places of the stages with a name, or with a name that begins so ("refine" is every refinement).
 
     Raises:
         SettingError: No stage is called so.
     """
-    for place, stage in enumerate(stages):
-        if stage.name == name or stage.name.startswith(f"{name}-"):
-            return place
-    raise SettingError(f"{option} names {name!r}; the stages of this recipe are {', '.join(s.name for s in stages)}")
+    found = [place for place, stage in enumerate(stages) if stage.name == name or stage.name.startswith(f"{name}-")]
+    if not found:
+        known = ", ".join(stage.name for stage in stages)
+        raise SettingError(f"{option} names {name!r}; the stages of this recipe are {known}")
+    return found
 
 
 def _pairs(rows: Sequence[Sequence[str]]) -> list[tuple[str, str]]:

@@ -136,4 +136,4 @@ class LoopWatch:
         self.step = progress.step
         if progress.metrics:
             metrics = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in progress.metrics.items())
-            self.watcher.say(f"{self.what}epoch {progress.epoch}: loss {progress.loss:.4f}, {metrics}")
+            self.watcher.say(f"{self.what}epoch {progress.epoch}: training loss {progress.loss:.4f}, {metrics}")
