@@ -325,7 +325,7 @@ def test_splits_that_are_left_away(folders: Path, tmp_path: Path) -> None:
     assert (usual.settings.data.train, usual.settings.data.val) == ("train", "val")
     assert Chain(settings(folders, train="val"), tmp_path / "run").settings.data.val is None
     write_dataset("pets", tmp_path / "pets", 4)
-    with pytest.raises(SettingError, match="which split\\? .*pets has trainval, test, all; name one with --split"):
+    with pytest.raises(SettingError, match=r"which split\? .*pets has trainval, test, all; name one with --split"):
         Chain(settings(tmp_path / "pets"), tmp_path / "run")
 
 
