@@ -179,7 +179,8 @@ def _chain(
             with ChainWatch(console, quiet) as watch:
                 records = chain.run(watch, from_, until)
         except KeyboardInterrupt:
-            console.print("interrupted: what is done so far is valid, and the same command goes on where it stopped")
+            words = "interrupted: what is done so far is valid, and the same command goes on where it stopped"
+            console.print(words, soft_wrap=True)
             raise
         if as_json:
             sys.stdout.write(json.dumps({"out": str(out), "stages": [r.__dict__ for r in records]}) + "\n")

@@ -1,12 +1,14 @@
 """An `Accelerator` for one training: device, number format, passes and processes."""
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
-from accelerate.state import AcceleratorState  # type: ignore[import-untyped]
+from accelerate.state import AcceleratorState, PartialState  # type: ignore[import-untyped]
 from accelerate.utils import GradientAccumulationPlugin  # type: ignore[import-untyped]
 from torch import nn
 
@@ -47,9 +49,17 @@ def accelerated(model: nn.Module, precision: str, passes: int) -> Iterator[Accel
         mixed_precision=_MIXED[dtype],
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=passes, sync_with_dataloader=False),
     )
+    if launched:
+        _leave_the_group_at_the_end()
     devices = range(torch.cuda.device_count()) if weight.device.type == "cuda" else ()
     with torch.random.fork_rng(devices=devices):
         try:
             yield accelerator
         finally:
             accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+
+
+@cache
+def _leave_the_group_at_the_end() -> None:
+    """Threads of a group of processes that nobody ends can bring a process down after all its work is done."""
+    atexit.register(PartialState().destroy_process_group)
