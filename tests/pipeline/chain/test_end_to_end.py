@@ -98,6 +98,7 @@ def test_every_layout(tmp_path: Path, layout: str, data: dict[str, str], picture
     check_labels(tmp_path / "run", chain.pictures.dataset, chain.pictures.masks)
     scores = dict(records(made, tmp_path / "run")["evaluate"].facts)
     assert list(scores) == ["localize", "pseudo"]
+    assert "(masks as they are) on" in scores["pseudo"]
     assert scores["localize"].startswith("MaxBoxAccV2 " if layout == "imagenet" else "mIoU ")
     page = (tmp_path / "run" / "report.html").read_text()
     assert all(f"<td>{name}</td>" in page for name in stages)

@@ -10,7 +10,7 @@ import advcam
 from advcam.datasets.pictures import read_picture
 from advcam.errors import PictureError
 from advcam.pipeline.chain.pictures import Pictures
-from advcam.pipeline.chain.scoring import HEADLINES
+from advcam.pipeline.chain.scoring import HEADLINES, of_masks
 from advcam.pipeline.chain.settings import ChainSettings
 from advcam.pipeline.chain.stage import StageRecord
 from advcam.pipeline.targets import evenly
@@ -61,7 +61,8 @@ def _scores(folder: Path) -> tuple[str, list[ScoreRow]]:
     for name, result in results:
         own = [row for row in result["rows"] if row["name"] == "predictions"]
         scores = {row["supervision"]: row["scores"][result["headline"]] or 0.0 for row in own}
-        rows.append(ScoreRow(name, {"masks" if kind == "none" else kind: score for kind, score in scores.items()}))
+        masks = of_masks(result["predictions"])
+        rows.append(ScoreRow(name, {"masks" if masks else kind: score for kind, score in scores.items()}))
     headline = results[0][1]["headline"] if results else ""
     return HEADLINES.get(headline, headline), rows
 

@@ -55,17 +55,22 @@ def score_all(
 
 def in_words(result: Evaluation) -> str:
     """The headline score of each row but the floors."""
-    own = [row for row in result.rows if row.name == "predictions"]
+    own, masks = [row for row in result.rows if row.name == "predictions"], of_masks(result.predictions)
     parts = []
     for row in own:
         threshold = f" at {row.threshold:.2f}" if row.threshold is not None else ""
-        kind = _MASKS if row.supervision == "none" else row.supervision
-        parts.append(f"{100 * row.scores[result.headline]:.1f} ({kind}{threshold})")
+        chosen = _MASKS if masks else f"{row.supervision}{threshold}"
+        parts.append(f"{100 * row.scores[result.headline]:.1f} ({chosen})")
     return (
         f"{HEADLINES.get(result.headline, result.headline)} "
         + ", ".join(parts)
         + f" on {counted(result.pictures, 'picture')}"
     )
+
+
+def of_masks(predictions: str) -> bool:
+    """Whether an evaluation was one of masks, which have no threshold, whatever its protocol names."""
+    return predictions.endswith("(masks)")
 
 
 def _settings(
