@@ -1,6 +1,8 @@
 """The command line as users meet it: real photographs, hostile files, bad settings, resume."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -214,3 +216,10 @@ def test_help_and_an_unknown_command(capsys: pytest.CaptureFixture[str]):
     assert "localize" in capsys.readouterr().out
     assert run(["localise"]) == 2
     assert "localize" in error_line(capsys)
+
+
+def test_help_waits_for_nothing_heavy() -> None:
+    """The commands are imported without torch, so that --help and a typo are answered at once."""
+    code = "import sys, advcam.cli.app; print('torch' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "False"

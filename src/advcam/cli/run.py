@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from advcam.cli.evaluate import Bar
-from advcam.cli.watch import duration
 from advcam.errors import counted
 
 if TYPE_CHECKING:
@@ -218,6 +217,8 @@ class ChainWatch(Bar):
 
 def _say_plan(planned: Sequence["PlannedStage"], as_json: bool) -> None:
     from dataclasses import asdict
+
+    from advcam.cli.watch import duration
 
     if as_json:
         sys.stdout.write(json.dumps([asdict(stage) for stage in planned]) + "\n")
