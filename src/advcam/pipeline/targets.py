@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image
 
 from advcam.classifiers.classifier import Classifier
 from advcam.datasets.catalogue import open_dataset
+from advcam.datasets.dataset import Dataset
 from advcam.datasets.labels import label_samples
 from advcam.datasets.pictures import find_pictures
 from advcam.errors import LabelError, SettingError, counted
@@ -85,6 +87,19 @@ def evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
     return [samples[i * len(samples) // count] for i in range(count)]
 
 
+def samples_of(dataset: Dataset, split: str, root: Path) -> list[Sample]:
+    """The samples of a split of a data set, whose root is called as the user called it, each once.
+
+    Raises:
+        SettingError: There is no such split, or it is empty.
+    """
+    dataset.check_split(split)
+    samples = list({sample.id: sample for sample in dataset.samples(split)}.values())
+    if not samples:
+        raise SettingError(f"the split {split!r} of {root} is empty")
+    return samples
+
+
 def _check_fit(settings: LocalizeSettings) -> None:
     """Raise `SettingError` where something was set that would have no effect: nothing is ignored silently."""
     if settings.data is None:
@@ -105,10 +120,8 @@ def _of_dataset(settings: LocalizeSettings, classifier: Classifier) -> Work:
     if settings.inputs or settings.split is None or settings.data is None:
         raise SettingError("a data set is named by --data ROOT --split NAME, without further pictures")
     dataset = open_dataset(settings.data, settings.layout)
-    samples = list({sample.id: sample for sample in dataset.samples(settings.split)}.values())
+    samples = samples_of(dataset, settings.split, settings.data)
     samples = samples if settings.limit is None else evenly(samples, settings.limit)
-    if not samples:
-        raise SettingError(f"the split {settings.split!r} of {settings.data} is empty")
     if settings.labels == "predicted":
         return Work(samples, (), (), dict.fromkeys([s.id for s in samples]), None, classifier, settings.top)
     if settings.groups is None:

@@ -3,6 +3,7 @@
 pseudo/masks/<picture>.png   0 background, class number, 255 undecided
 pseudo/classes.json          the class numbers
 pseudo/boxes.json            boxes in pixels, 0-based, half open
+pseudo/instances.json        objects: IRN's where it made some, else the connected parts of each class
 pseudo/confidence.csv        a row for each picture and class, the most doubtful first
 """
 

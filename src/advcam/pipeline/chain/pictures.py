@@ -9,7 +9,7 @@ from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.dataset import Dataset
 from advcam.errors import SettingError, counted
 from advcam.pipeline.chain.settings import DataSettings
-from advcam.pipeline.targets import evenly
+from advcam.pipeline.targets import evenly, samples_of
 from advcam.types import Sample
 
 _SEED = 0  # of the held out pictures; not a setting, so that every recipe of a data set holds out the same ones
@@ -45,11 +45,11 @@ def read_pictures(data: DataSettings) -> Pictures:
     """
     dataset = open_dataset(data.root, data.layout)
     data = with_splits(data, dataset.splits)
-    train = samples_of(dataset, data.train or "")
-    masks = train if data.masks_split == data.train else samples_of(dataset, data.masks_split)
+    train = samples_of(dataset, data.train or "", data.root)
+    masks = train if data.masks_split == data.train else samples_of(dataset, data.masks_split, data.root)
     masks = masks if data.limit is None else evenly(masks, data.limit)
     if data.val is not None:
-        return Pictures(data, dataset, train, samples_of(dataset, data.val), masks)
+        return Pictures(data, dataset, train, samples_of(dataset, data.val, data.root), masks)
     kept, held = hold_out(train, data.holdout)
     if not held:
         return Pictures(data, dataset, kept, (), masks, ("no picture is held out: the last epoch is kept",))
@@ -70,19 +70,6 @@ def with_splits(data: DataSettings, splits: Sequence[str]) -> DataSettings:
         )
     val = data.val or ("val" if "val" in splits and train != "val" else None)
     return data.model_copy(update={"train": train, "val": val})
-
-
-def samples_of(dataset: Dataset, split: str) -> list[Sample]:
-    """The samples of a split, each once.
-
-    Raises:
-        SettingError: There is no such split, or it is empty.
-    """
-    dataset.check_split(split)
-    samples = list({sample.id: sample for sample in dataset.samples(split)}.values())
-    if not samples:
-        raise SettingError(f"the split {split!r} of {dataset.root} is empty")
-    return samples
 
 
 def hold_out(samples: Sequence[Sample], share: float) -> tuple[list[Sample], list[Sample]]:

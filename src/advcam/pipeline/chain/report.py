@@ -73,7 +73,8 @@ def _shown(
     """The most doubtful pictures first where there are pseudo-labels, half of the page; the others spread evenly."""
     if not stores:
         return
-    first = next(iter(stores.values())).index()
+    stored = {stage: store.index().keys() for stage, store in stores.items()}
+    first = next(iter(stored.values()))
     there = [sample for sample in pictures.masks if sample.id in first]
     sure = _confidence(out / "pseudo" / "confidence.csv") if labelled else {}
     doubtful = sorted((s for s in there if s.id in sure), key=lambda sample: sure[sample.id])[: count // 2]
@@ -88,7 +89,7 @@ def _shown(
             sample.id,
             picture,
             sample.labels or (),
-            {stage: _maps(store, sample) for stage, store in stores.items() if sample.id in store.index()},
+            {stage: _maps(store, sample) for stage, store in stores.items() if sample.id in stored[stage]},
             read_mask(mask_file) if labelled and mask_file.exists() else None,
             pictures.dataset.mask(sample.id),
             {number + 1: name for number, name in enumerate(pictures.dataset.class_names)},

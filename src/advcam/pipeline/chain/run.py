@@ -39,8 +39,8 @@ from advcam.pipeline.chain.stage import (
     named,
     picture_digest,
 )
+from advcam.pipeline.chain.thresholding import LOOKED_AT, choose_threshold, label_free_threshold, read_threshold
 from advcam.pipeline.chain.thresholding import NAME as THRESHOLD
-from advcam.pipeline.chain.thresholding import choose_threshold, label_free_threshold, read_threshold
 from advcam.pipeline.chain.training import NAME as TRAIN
 from advcam.pipeline.chain.training import model_of, training_stage
 from advcam.pipeline.config import ModelSettings
@@ -52,7 +52,7 @@ from advcam.types import DEFAULT_THRESHOLD
 #: (docs/defaults.md), half of a CRF's marginals, and IRN's background of the final argmax (jiwoon-ahn/irn: sem_seg_bg).
 _FIXED_THRESHOLDS = {BASELINE: 0.25, "crf": 0.5, "irn": 0.25}
 #: Seconds of a refinement for a picture of 375 x 500 on one of today's CPU cores: for the plan only.
-_SECONDS = {"crf": 1.0, "affinity": 1.0, "irn": 1.5}
+_SECONDS = {"crf": 0.6, "affinity": 0.1, "irn": 1.5}
 
 
 class Chain:
@@ -111,8 +111,12 @@ class Chain:
         first, last = self._range(from_, until)
         with locked(self.out):
             write_recipe(self.out / RECIPE, self.settings)
+            worked = False
             for stage in self.stages[first : last + 1]:
-                self.records.carry_out(stage, watcher, anew=from_ is not None)
+                worked = self.records.carry_out(stage, watcher, anew=from_ is not None)
+                if worked:
+                    self.write_report()
+            if not worked:  # what the report itself is asked for may have changed
                 self.write_report()
         return self.done()
 
@@ -163,7 +167,7 @@ class Chain:
         def work(watcher: Watcher) -> Outcome:
             return choose_threshold(self._scores(LOCALIZE), self.pictures.masks, self.out / THRESHOLD, watcher)
 
-        count = len(evenly(self.pictures.masks, 200))
+        count = len(evenly(self.pictures.masks, LOOKED_AT))
         return Stage(THRESHOLD, self.out / THRESHOLD, {}, self._localized, work, lambda: Cost(count, 0.0, 0.1 * count))
 
     def _refining(self, method: Refinement, trained: Sequence[str]) -> Stage:

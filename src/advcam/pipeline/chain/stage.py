@@ -150,8 +150,8 @@ class StageRecords:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise RunError(f"{path} is damaged ({one_line(error)}); delete it: its stage is done anew") from error
 
-    def carry_out(self, stage: Stage, watcher: Watcher, anew: bool = False) -> None:
-        """Do a stage, or what is left of it.
+    def carry_out(self, stage: Stage, watcher: Watcher, anew: bool = False) -> bool:
+        """Do a stage, or what is left of it; whether there was something to do.
 
         Args:
             stage: Those before it are done.
@@ -164,7 +164,7 @@ class StageRecords:
         state = "to be redone" if anew and self.read(stage) is not None else self.state(stage)
         watcher.stage(stage.name, state)
         if state == "done":
-            return
+            return False
         record = self.read(stage) if state == "to be finished" else None
         if record is None:
             # Without a record too: what lies in the folder may be of other settings.
@@ -184,6 +184,7 @@ class StageRecords:
         record.skipped, record.done = list(outcome.skipped), True
         self._write(stage, record)
         watcher.say(f"{stage.name}: done in {record.seconds:.0f} s")
+        return True
 
     def _forget(self, stage: Stage) -> None:
         """Remove what a stage left, its record last: a kill in between leaves it to be redone."""

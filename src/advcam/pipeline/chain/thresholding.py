@@ -18,7 +18,7 @@ from advcam.types import DEFAULT_THRESHOLD, Sample
 
 NAME = "threshold"
 #: Pictures that the rule looks at: the choice from a few is noisy, from hundreds it no longer changes.
-_LOOKED_AT = 200
+LOOKED_AT = 200
 
 
 def label_free_threshold(source: Path, samples: Sequence[Sample], watcher: Watcher) -> tuple[float, str]:
@@ -31,7 +31,7 @@ def label_free_threshold(source: Path, samples: Sequence[Sample], watcher: Watch
         samples: The pictures.
         watcher: Hears of each.
     """
-    rule, chosen = LabelFree(), evenly(samples, _LOOKED_AT)
+    rule, chosen = LabelFree(), evenly(samples, LOOKED_AT)
     watcher.start("threshold, without masks", len(chosen))
     for item in with_maps(source, chosen, []):
         attribution = item.row.attribution
