@@ -1,0 +1,1 @@
+"""Semi-supervised segmentation: networks that learn from few true masks and many pictures without."""
