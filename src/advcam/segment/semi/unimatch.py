@@ -23,6 +23,7 @@ Deviations from the published code:
 - Each picture is divided by its own pixels, and the mean is over the pictures. So but for the partner in CutMix (and
   statistics that are not frozen) a loss does not depend on how a batch is cut into passes.
 - All views go through the network at once. The published code takes two passes; on a CPU it costs the same.
+- Scores are enlarged with corners not aligned, as everywhere here; the published code aligns them.
 """
 
 import torch
@@ -47,9 +48,10 @@ class UniMatchSettings(BaseModel):
         dropout: Share of the feature channels that are dropped.
         image_labels: A pseudo-label is a class that the image labels allow; what the others are given is shared out
             before the confidence is taken. The labels are known and true, so it only removes errors.
-        weak_weight: Of the mask that was made from image labels; 0 leaves it out. 0.4 is the weight of such masks in
-            CCT (Ouali, Hudelot, Tami, CVPR 2020), with which AdvCAM reported its semi-supervised results: enough to
-            name the objects while few pixels are confident, too little to be learnt against the true masks.
+        weak_weight: Of the mask that was made from image labels; 0 leaves it out. 0.4 is what CCT (Ouali, Hudelot,
+            Tami, CVPR 2020) gives such masks, for its auxiliary decoders, and AdvCAM's semi-supervised results are
+            CCT's with better masks: enough to place the objects while few pixels are confident, and less than a true
+            mask has.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
