@@ -39,6 +39,8 @@ def evaluate(
     groups: Path | None = None,
     threshold: float | None = None,
     labelled: int = 0,
+    labelled_split: str | None = None,
+    labelled_predictions: Path | None = None,
     missing: Literal["error", "intersection"] = "error",
     top_classes: Path | None = None,
     model: str | None = None,
@@ -60,6 +62,8 @@ def evaluate(
         groups: JSON: for each class of the data set the classifier's classes that mean it.
         threshold: The fixed one, 0 to 1 (0.3).
         labelled: So many pictures choose the validated threshold and are left out of all scores.
+        labelled_split: In place of them, a split of its own whose pictures choose it, such as val for test in WSOL.
+        labelled_predictions: The maps of that split, where they are not among the predictions.
         missing: Where pictures are not predicted: stop, or score the others.
         top_classes: CSV image,labels of predicted classes, best first, for Top-1 and Top-5 Loc.
         model: The classifier, for faithfulness and Top-k (see `advcam models`).
@@ -86,6 +90,8 @@ def evaluate(
         protocol=protocol,
         groups=groups,
         labelled=labelled,
+        labelled_split=labelled_split,
+        labelled_predictions=labelled_predictions,
         missing=missing,
         top_classes=top_classes,
         model=network,

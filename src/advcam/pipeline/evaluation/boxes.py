@@ -40,9 +40,15 @@ class BoxEvaluation:
     """Boxes of the true class (GT-known): every threshold of the map at once, or finished boxes."""
 
     def __init__(
-        self, dataset: Dataset, predictions: Predictions, settings: EvaluateSettings, ranking: Ranking
+        self,
+        dataset: Dataset,
+        predictions: Predictions,
+        settings: EvaluateSettings,
+        ranking: Ranking,
+        validated: Sequence[ThresholdChoice] = (),
     ) -> None:
         self.dataset, self.predictions, self.settings, self.ranking = dataset, predictions, settings, ranking
+        self.validated = validated
         self.accuracies = {name: MaxBoxAcc() for name in ("predictions", *_FLOORS)}
         self.rule = LabelFree(SEED_THRESHOLDS)
         self.ids: list[str] = []
@@ -105,11 +111,12 @@ class BoxEvaluation:
         result.picture_scores = {self.ids[i]: float(hit) for i, hit in zip(scored, hits, strict=True)}
         result.notes += self._accuracy_notes(scored)
         result.notes.append(
-            "boxes are those of the true class's map, also for Top-k Loc; GT-known is IoU 0.5 with the largest contour"
+            "boxes are those of the true class's map, for Top-k Loc too (for Top-1 it is the predicted class's); "
+            "GT-known is IoU 0.5 with the largest contour"
         )
 
     def _choices(self, labelled: NDArray[np.int64], result: Evaluation) -> list[ThresholdChoice]:
-        choices = [choose_fixed(self.settings.threshold), *label_free(self.rule, result)]
+        choices = [*self.validated, choose_fixed(self.settings.threshold), *label_free(self.rule, result)]
         if len(labelled):
             seen = self.accuracies["predictions"].subset(labelled)
             curve = seen.curves_v2.mean(axis=0)

@@ -16,9 +16,11 @@ from advcam.datasets.dataset import Dataset
 from advcam.datasets.labels import label_samples
 from advcam.datasets.pictures import read_picture
 from advcam.errors import DatasetError, SettingError
+from advcam.evaluate.selection import ThresholdChoice
 from advcam.pipeline.class_match import ClassMatch, read_groups
 from advcam.pipeline.evaluation.boxes import BoxEvaluation, Ranking, evaluate_pxap
 from advcam.pipeline.evaluation.faithfulness import evaluate_faithfulness
+from advcam.pipeline.evaluation.labelled import validated_threshold
 from advcam.pipeline.evaluation.masks import SeedEvaluation, evaluate_masks
 from advcam.pipeline.evaluation.predictions import Kind, Predictions, RunMaps, open_predictions
 from advcam.pipeline.evaluation.result import (
@@ -65,6 +67,10 @@ def evaluate(settings: EvaluateSettings, watcher: Watcher) -> Evaluation:
     task = settings.protocol or _fitting_task(dataset, predictions, pairs)
     _check_fit(task, predictions, settings)
     labelled_part(len(pairs), settings)
+    validated: list[ThresholdChoice] = []
+    if settings.labelled_split is not None:
+        choice, more = validated_threshold(dataset, settings, task, watcher, groups)
+        validated, notes = [choice], [*notes, *more]
     result = Evaluation(
         task=task,
         headline="",
@@ -74,7 +80,7 @@ def evaluate(settings: EvaluateSettings, watcher: Watcher) -> Evaluation:
         predictions=f"{settings.predictions} ({predictions.kind})",
         notes=notes,
     )
-    _run(task, dataset, predictions, settings, pairs, result, watcher)
+    _run(task, dataset, predictions, settings, pairs, validated, result, watcher)
     absent = _absent_classes(dataset, pairs)
     if absent:
         what = "classes of the data set are in no picture here, and in no mean unless they are predicted"
@@ -104,15 +110,17 @@ def _run(
     predictions: Predictions,
     settings: EvaluateSettings,
     pairs: Sequence[Pair],
+    validated: Sequence[ThresholdChoice],
     result: Evaluation,
     watcher: Watcher,
 ) -> None:
     if task == "segmentation" and predictions.kind == "maps":
-        SeedEvaluation(dataset, predictions, settings).run(pairs, result, watcher)
+        SeedEvaluation(dataset, predictions, settings, validated).run(pairs, result, watcher)
     elif task == "segmentation":
         evaluate_masks(dataset, predictions, settings, pairs, result, watcher)
     elif task == "localization":
-        BoxEvaluation(dataset, predictions, settings, _ranking(dataset, pairs, settings)).run(pairs, result, watcher)
+        ranking = _ranking(dataset, pairs, settings)
+        BoxEvaluation(dataset, predictions, settings, ranking, validated).run(pairs, result, watcher)
     elif task == "pxap":
         evaluate_pxap(dataset, predictions, settings, pairs, result, watcher)
     else:
@@ -126,10 +134,15 @@ def _check_fit(task: Task, predictions: Predictions, settings: EvaluateSettings)
             f"{predictions.where} holds {predictions.kind}, but the protocol {task} takes {' or '.join(_TAKES[task])}"
         )
     without_threshold = task in ("pxap", "faithfulness") or predictions.kind != "maps"
-    if settings.labelled and without_threshold:
+    labelled = "labelled" if settings.labelled else "labelled-split" if settings.labelled_split is not None else ""
+    if labelled and without_threshold:
         raise SettingError(
-            f"labelled pictures choose a threshold, and {task} of {predictions.kind} has none; leave --labelled away"
+            f"labelled pictures choose a threshold, and {task} of {predictions.kind} has none; leave --{labelled} away"
         )
+    if settings.labelled and settings.labelled_split is not None:
+        raise SettingError("labelled pictures are some of the split or a split of their own; leave --labelled away")
+    if settings.labelled_predictions is not None and settings.labelled_split is None:
+        raise SettingError("labelled predictions are those of another split; name it with --labelled-split")
     if "threshold" in settings.model_fields_set and without_threshold:
         raise SettingError(f"{task} of {predictions.kind} has no threshold to be fixed; leave --threshold away")
     if settings.top_classes and task != "localization":

@@ -35,8 +35,14 @@ FLOORS = ("centre", "all foreground", "random")
 class SeedEvaluation:
     """Maps as seeds (protocol of IRN and AdvCAM): one pass over the pictures, every threshold at once."""
 
-    def __init__(self, dataset: Dataset, predictions: Predictions, settings: EvaluateSettings) -> None:
-        self.dataset, self.predictions, self.settings = dataset, predictions, settings
+    def __init__(
+        self,
+        dataset: Dataset,
+        predictions: Predictions,
+        settings: EvaluateSettings,
+        validated: Sequence[ThresholdChoice] = (),
+    ) -> None:
+        self.dataset, self.predictions, self.settings, self.validated = dataset, predictions, settings, validated
         grid = sorted({*SEED_THRESHOLDS, settings.threshold})
         names = ("predictions", *FLOORS)
         self.sweeps = {name: SeedSweep(len(dataset.class_names) + 1, grid) for name in names}
@@ -82,7 +88,7 @@ class SeedEvaluation:
         labelled, scored = labelled_part(len(self.ids), self.settings)
         ours = self.sweeps["predictions"].subset(scored)
         result.pictures, result.headline = len(scored), "miou"
-        choices = [choose_oracle(ours.miou, ours.thresholds.tolist())]
+        choices = [choose_oracle(ours.miou, ours.thresholds.tolist()), *self.validated]
         if len(labelled):
             curve = self.sweeps["predictions"].subset(labelled).miou
             choices.append(choose_validated(curve, ours.thresholds.tolist(), len(labelled)))

@@ -39,6 +39,8 @@ class EvaluateSettings(Settings):
         groups: JSON of the classifier's classes for each class of the data set.
         threshold: The fixed one.
         labelled: Pictures of the split that choose the validated threshold and are left out of the scores.
+        labelled_split: In place of them, another split, whose pictures choose it (train-fullsup in WSOL).
+        labelled_predictions: The maps of that split; None: they are among the `predictions`.
         missing: What to do where pictures have no prediction: refuse, or score the others.
         top_classes: CSV `image,labels` with the predicted classes, the most probable first, for Top-1 and Top-5 Loc.
         model: The classifier, for faithfulness, and for Top-1 and Top-5 where no table is given.
@@ -54,6 +56,8 @@ class EvaluateSettings(Settings):
     groups: Path | None = None
     threshold: float = Field(default=DEFAULT_THRESHOLD, ge=0, le=1)
     labelled: int = Field(default=0, ge=0)
+    labelled_split: str | None = None
+    labelled_predictions: Path | None = None
     missing: Literal["error", "intersection"] = "error"
     top_classes: Path | None = None
     model: ModelSettings | None = None
