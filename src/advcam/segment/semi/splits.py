@@ -3,8 +3,8 @@
 By number, they are drawn class by class: the next picture is a random one of the class that the fewest chosen pictures
 show. So every class that pictures with masks have is there as soon as there are as many pictures as classes, and a
 longer draw begins with all pictures of a shorter one. The published lists of 60 and 100 VOC pictures, 3 and 5 for each
-class, are of that kind (Ouali, Hudelot, Tami, CVPR 2020; yassouali/CCT); those took the first pictures of train instead
-of random ones.
+class, are of that kind (Ouali, Hudelot, Tami, CVPR 2020; yassouali/CCT), but from the top of the list of all pictures
+instead of at random.
 """
 
 import math
