@@ -1,36 +1,31 @@
 """What a mask has to be to train with its picture, and how it is said when it is not."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from advcam.errors import PictureError
 from advcam.types import IGNORE, Mask, Sample
 
-#: The mask of a picture, (H, W): 0 background, class number + 1, 255 where nothing is known.
-MaskOf = Callable[[Sample], Mask]
-
 _NAMED = 5
 
 
-def checked_mask(sample: Sample, size: tuple[int, int], mask_of: MaskOf, num_classes: int) -> Mask:
-    """The mask of a picture, if it fits.
+def check_mask(sample: Sample, size: tuple[int, int], mask: Mask, num_classes: int) -> None:
+    """Refuse a mask that does not fit its picture.
 
     Args:
         sample: The picture.
         size: Its width and height as it is shown.
-        mask_of: Gives the mask.
+        mask: (H, W): 0 background, class number + 1, or 255.
         num_classes: C, background counted.
 
     Raises:
         PictureError: It is of another size, or holds values out of range.
     """
-    mask = mask_of(sample)
     if wrong := wrong_size(mask, size):
         raise PictureError(f"{sample.id}: {wrong}; make the mask anew from the picture as it is shown")
     if wrong := wrong_values(mask, num_classes):
         raise PictureError(f"{sample.id}: {wrong}; name all classes, or make the mask anew")
-    return mask
 
 
 def wrong_size(mask: Mask, size: tuple[int, int]) -> str:

@@ -5,7 +5,7 @@ or that show no known pixel, are replaced by the next ones of the list, and are 
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -20,11 +20,14 @@ from advcam.classifiers.names import ClassIndex
 from advcam.datasets.pictures import FORMATS
 from advcam.errors import AdvcamError, LabelError, PictureError, SettingError, counted, one_line
 from advcam.segment.augment import Pixels, View, cutmix_box, random_view, strong_view
-from advcam.segment.masks import MaskOf, checked_mask, first_of, wrong_size, wrong_values
+from advcam.segment.masks import check_mask, first_of, wrong_size, wrong_values
 from advcam.training.augment import Normalisation
 from advcam.training.classification import Pictures
 from advcam.training.order import picture_generator
 from advcam.types import IGNORE, Mask, Sample
+
+#: The mask of a picture, (H, W): 0 background, class number + 1, 255 where nothing is known.
+MaskOf = Callable[[Sample], Mask]
 
 #: Times that a crop without any known pixel is drawn again.
 _TRIES = 10
@@ -40,12 +43,15 @@ class Survey:
     Args:
         pixels: Known pixels of each class over all masks without a problem, int64, (C,).
         undecided: Ids of pictures whose mask knows no pixel: nothing is learnt from them.
-        problems: What is wrong, one line for each kind; empty where all is well.
+        problems: What is wrong with masks, one line for each kind; empty where all is well. A training would stop at
+            the first of them.
+        unreadable: What is wrong with pictures, by id; a training would go on without them.
     """
 
     pixels: NDArray[np.int64]
     undecided: tuple[str, ...]
     problems: tuple[str, ...]
+    unreadable: Mapping[str, str]
 
 
 class MaskedPictures(Dataset[dict[str, Tensor]]):
@@ -128,7 +134,9 @@ class MaskedPictures(Dataset[dict[str, Tensor]]):
         picture = self.pictures.read(number)
         if picture is None:
             return None
-        mask = checked_mask(self.pictures.samples[number], picture.size, self.mask_of, self.num_classes)
+        sample = self.pictures.samples[number]
+        mask = self.mask_of(sample)
+        check_mask(sample, picture.size, mask, self.num_classes)
         for _ in range(_TRIES if (mask != IGNORE).any() else 0):
             view = random_view(picture, mask, self.crop, self.scales, self.fill, random)
             if (view.mask != IGNORE).any():
@@ -257,7 +265,10 @@ class PairedPictures(Dataset[dict[str, Tensor]]):
     def _weak_mask(self, number: int, size: tuple[int, int]) -> Mask:
         if self.weak_mask_of is None:
             return np.full(size[::-1], IGNORE, dtype=np.int32)
-        return checked_mask(self.weak.samples[number], size, self.weak_mask_of, self.strong.num_classes)
+        sample = self.weak.samples[number]
+        mask = self.weak_mask_of(sample)
+        check_mask(sample, size, mask, self.strong.num_classes)
+        return mask
 
 
 def survey_masks(samples: Sequence[Sample], mask_of: MaskOf, num_classes: int) -> Survey:
@@ -271,33 +282,52 @@ def survey_masks(samples: Sequence[Sample], mask_of: MaskOf, num_classes: int) -
         num_classes: C, background counted.
     """
     pixels = np.zeros(num_classes, dtype=np.int64)
-    undecided: list[str] = []
+    undecided, unreadable = list[str](), dict[str, str]()
     problems: dict[str, list[str]] = defaultdict(list)
     with ThreadPoolExecutor(_READERS) as readers:
         looks = readers.map(lambda sample: _look(sample, mask_of, num_classes), samples)
-        for sample, (kind, found) in zip(samples, looks, strict=True):
-            if isinstance(found, str):
-                problems[kind].append(found)
-            elif found.any():
-                pixels += found
+        for sample, look in zip(samples, looks, strict=True):
+            if isinstance(look, PictureError):
+                unreadable[sample.id] = one_line(look)
+            elif isinstance(look, _Problem):
+                problems[look.kind].append(look.case)
+            elif look.any():
+                pixels += look
             else:
                 undecided.append(sample.id)
-    lines = tuple(f"{counted(len(found), 'picture')} {kind}: {first_of(found)}" for kind, found in problems.items())
-    return Survey(pixels, tuple(undecided), lines)
+    lines = tuple(f"{counted(len(cases), 'mask')} {kind}: {first_of(cases)}" for kind, cases in problems.items())
+    return Survey(pixels, tuple(undecided), lines, unreadable)
 
 
-def _look(sample: Sample, mask_of: MaskOf, num_classes: int) -> tuple[str, NDArray[np.int64] | str]:
-    """Pixels of each class in one mask, (C,), with an empty word; or the kind of a problem and its case."""
+@dataclass(frozen=True)
+class _Problem:
+    """What is wrong with one mask.
+
+    Args:
+        kind: In general, and what to do.
+        case: The picture, and how.
+    """
+
+    kind: str
+    case: str
+
+
+def _look(sample: Sample, mask_of: MaskOf, num_classes: int) -> NDArray[np.int64] | _Problem | PictureError:
+    """Pixels of each class in one mask, (C,), or what is wrong with it, or with its picture."""
     try:
         size = _shown_size(sample)
+    except PictureError as error:
+        return error
+    try:
         mask = mask_of(sample)
     except AdvcamError as error:
-        return "with a picture or mask that cannot be read (restore or leave out)", one_line(error)
+        return _Problem("cannot be read (write them again, or leave their pictures out)", one_line(error))
     if wrong := wrong_size(mask, size):
-        return "with a mask of another size (make masks of the pictures as they are shown)", f"{sample.id} ({wrong})"
+        return _Problem("of another size (make them from the pictures as they are shown)", f"{sample.id} ({wrong})")
     if wrong := wrong_values(mask, num_classes):
-        return f"with mask values beyond the {num_classes} classes", f"{sample.id} ({wrong})"
-    return "", np.bincount(mask.ravel(), minlength=num_classes)[:num_classes].astype(np.int64)
+        kind = "with values of no class (name all classes, or make them anew)"
+        return _Problem(kind, f"{sample.id} ({wrong})")
+    return np.bincount(mask.ravel(), minlength=num_classes)[:num_classes].astype(np.int64)
 
 
 def _shown_size(sample: Sample) -> tuple[int, int]:
