@@ -78,7 +78,7 @@ def break_file(sample: Sample) -> None:
 
 def test_an_item(tmp_path: Path) -> None:
     samples = stored(tmp_path, 3)
-    dataset = masked(samples, crop=64, weights={"p0.png": 1, "p1.png": 0.25, "p2.png": 0})
+    dataset = masked(samples, crop=64, weights={"p1.png": 0.25, "p2.png": 0})
     assert len(dataset) == 3
     assert isinstance(dataset, Augmented)
     for index, weight in enumerate((1, 0.25, 0)):
@@ -216,9 +216,6 @@ def test_settings_that_cannot_be(tmp_path: Path) -> None:
         ),
         "crop is a side in pixels, at least 1; got 0": lambda: masked(samples, crop=0),
         "scales are a lowest and a highest factor above 0; got 1.5 and 0.5": lambda: masked(samples, scales=(1.5, 0.5)),
-        "6 pictures without a weight (p1.png, p2.png, p3.png, p4.png, p5.png and 1 more); weigh all or none": lambda: (
-            masked(samples, weights={"p0.png": 1})
-        ),
         "the weight of a picture is finite and not negative; got p0.png: -1": lambda: masked(
             samples[:2], weights={"p0.png": -1, "p1.png": 1}
         ),

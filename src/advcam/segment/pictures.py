@@ -7,7 +7,7 @@ or that show no known pixel, are replaced by the next ones of the list, and are 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,14 +16,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from advcam.classifiers.names import ClassIndex
-from advcam.datasets.pictures import FORMATS
-from advcam.errors import AdvcamError, LabelError, PictureError, SettingError, counted, one_line
+from advcam.errors import PictureError, SettingError, counted, one_line
 from advcam.segment.augment import Pixels, View, cutmix_box, random_view, strong_view
-from advcam.segment.masks import check_mask, first_of, wrong_size, wrong_values
+from advcam.segment.masks import MaskProblem, check_mask, count_pixels, first_of
 from advcam.training.augment import Normalisation
 from advcam.training.classification import Pictures
 from advcam.training.order import picture_generator
+from advcam.training.targets import label_matrix
 from advcam.types import IGNORE, Mask, Sample
 
 #: The mask of a picture, (H, W): 0 background, class number + 1, 255 where nothing is known.
@@ -32,8 +31,6 @@ MaskOf = Callable[[Sample], Mask]
 #: Times that a crop without any known pixel is drawn again.
 _TRIES = 10
 _READERS = 8
-#: EXIF orientations that exchange width and height.
-_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +62,10 @@ class MaskedPictures(Dataset[dict[str, Tensor]]):
         scales: Lowest and highest factor of the size.
         normalise: Of the network; its mean colour is the padding, rounded to bytes.
         seed: Of the training.
-        weights: Factor of the loss of each picture, by id; None: 1.
+        weights: Factor of the loss of pictures, by id; 1 for those that it does not name.
 
     Raises:
-        SettingError: No samples, a crop, scales or classes outside their range, weights that are missing or negative.
+        SettingError: No samples, a crop, scales or classes outside their range, or a negative weight.
     """
 
     def __init__(
@@ -285,11 +282,11 @@ def survey_masks(samples: Sequence[Sample], mask_of: MaskOf, num_classes: int) -
     undecided, unreadable = list[str](), dict[str, str]()
     problems: dict[str, list[str]] = defaultdict(list)
     with ThreadPoolExecutor(_READERS) as readers:
-        looks = readers.map(lambda sample: _look(sample, mask_of, num_classes), samples)
+        looks = readers.map(lambda sample: count_pixels(sample, mask_of, num_classes), samples)
         for sample, look in zip(samples, looks, strict=True):
             if isinstance(look, PictureError):
                 unreadable[sample.id] = one_line(look)
-            elif isinstance(look, _Problem):
+            elif isinstance(look, MaskProblem):
                 problems[look.kind].append(look.case)
             elif look.any():
                 pixels += look
@@ -297,53 +294,6 @@ def survey_masks(samples: Sequence[Sample], mask_of: MaskOf, num_classes: int) -
                 undecided.append(sample.id)
     lines = tuple(f"{counted(len(cases), 'mask')} {kind}: {first_of(cases)}" for kind, cases in problems.items())
     return Survey(pixels, tuple(undecided), lines, unreadable)
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """What is wrong with one mask.
-
-    Args:
-        kind: In general, and what to do.
-        case: The picture, and how.
-    """
-
-    kind: str
-    case: str
-
-
-def _look(sample: Sample, mask_of: MaskOf, num_classes: int) -> NDArray[np.int64] | _Problem | PictureError:
-    """Pixels of each class in one mask, (C,), or what is wrong with it, or with its picture."""
-    try:
-        size = _shown_size(sample)
-    except PictureError as error:
-        return error
-    try:
-        mask = mask_of(sample)
-    except AdvcamError as error:
-        return _Problem("cannot be read (write them again, or leave their pictures out)", one_line(error))
-    if wrong := wrong_size(mask, size):
-        return _Problem("of another size (make them from the pictures as they are shown)", f"{sample.id} ({wrong})")
-    if wrong := wrong_values(mask, num_classes):
-        kind = "with values of no class (name all classes, or make them anew)"
-        return _Problem(kind, f"{sample.id} ({wrong})")
-    return np.bincount(mask.ravel(), minlength=num_classes)[:num_classes].astype(np.int64)
-
-
-def _shown_size(sample: Sample) -> tuple[int, int]:
-    """Width and height of a picture by its header, after its EXIF orientation.
-
-    Raises:
-        PictureError: There is no such picture, or its header is damaged.
-    """
-    Image.init()
-    try:
-        with Image.open(sample.path, formats=[name for name in FORMATS if name in Image.OPEN]) as picture:
-            width, height = picture.size
-            turned = picture.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
-    except Exception as error:  # parsers raise nearly every type on damaged headers
-        raise PictureError(f"{sample.id}: the picture cannot be read ({one_line(error)})") from error
-    return (height, width) if turned else (width, height)
 
 
 def _check_settings(samples: Sequence[Sample], num_classes: int, crop: int, scales: tuple[float, float]) -> None:
@@ -361,32 +311,18 @@ def _check_settings(samples: Sequence[Sample], num_classes: int, crop: int, scal
 
 def _picture_weights(samples: Sequence[Sample], weights: Mapping[str, float] | None) -> Tensor:
     """The weight of each picture, (N,) float32."""
-    if weights is None:
-        return torch.ones(len(samples))
-    missing = [sample.id for sample in samples if sample.id not in weights]
-    if missing:
-        raise SettingError(
-            f"{counted(len(missing), 'picture')} without a weight ({first_of(missing)}); weigh all or none"
-        )
-    wrong = [f"{sample.id}: {weights[sample.id]}" for sample in samples if not 0 <= weights[sample.id] < np.inf]
+    values = [1.0 if weights is None else weights.get(sample.id, 1.0) for sample in samples]
+    wrong = [f"{sample.id}: {value}" for sample, value in zip(samples, values, strict=True) if not 0 <= value < np.inf]
     if wrong:
         raise SettingError(f"the weight of a picture is finite and not negative; got {first_of(wrong)}")
-    return torch.tensor([weights[sample.id] for sample in samples], dtype=torch.float32)
+    return torch.tensor(values, dtype=torch.float32)
 
 
 def _possible_classes(samples: Sequence[Sample], class_names: Sequence[str]) -> Tensor:
     """Which classes may occur in each picture, (N, C) bool: background and its labels, or all where it has none."""
-    index = ClassIndex(class_names)
-    possible = torch.zeros((len(samples), len(class_names) + 1), dtype=torch.bool)
-    possible[:, 0] = True
-    for number, sample in enumerate(samples):
-        if sample.labels is None:
-            possible[number] = True
-        for label in sample.labels or ():
-            try:
-                possible[number, index.find(label) + 1] = True
-            except LabelError as error:
-                raise LabelError(f"{sample.id}: {error}") from error
+    known = label_matrix([replace(sample, labels=sample.labels or ()) for sample in samples], class_names).bool()
+    possible = torch.cat([torch.ones((len(samples), 1), dtype=torch.bool), known], dim=1)
+    possible[[sample.labels is None for sample in samples]] = True
     return possible
 
 
