@@ -27,5 +27,4 @@ def heat(attribution_map: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 def blend(picture: NDArray[np.uint8], colours: NDArray[np.uint8], opacity: float) -> NDArray[np.uint8]:
     """Lay colours over a picture: both (H, W, 3), opacity in [0, 1]."""
-    mixed = picture.astype(np.float32) * (1 - opacity) + colours.astype(np.float32) * opacity
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.addWeighted(picture, 1 - opacity, colours, opacity, 0), dtype=np.uint8)

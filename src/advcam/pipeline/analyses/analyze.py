@@ -22,9 +22,10 @@ from advcam.evaluate.segmentation import ConfusionMatrix
 from advcam.evaluate.thresholds import SEED_THRESHOLDS
 from advcam.pipeline.analyses.measure import LandscapeView, TruthSample, measure_climbs, measure_landscapes
 from advcam.pipeline.analyses.outputs import write_outputs
-from advcam.pipeline.analyses.records import Climbs, Landscapes, RecordFile, inputs_digest
+from advcam.pipeline.analyses.records import Climbs, Landscapes, inputs_digest
 from advcam.pipeline.analyses.results import Analysis, Collector, Sweep
 from advcam.pipeline.config import MethodSettings, ModelSettings, Settings
+from advcam.store.records import RecordFile
 from advcam.store.run import JSON, RunDirectory
 from advcam.types import DEFAULT_THRESHOLD
 
@@ -293,6 +294,6 @@ class _Job:
         content = self.records.find(unit, picture, digest)
         measured = content is None
         if content is None:
-            content = self.records.add(unit, picture, digest, measure())
+            content = self.records.add(unit, picture, digest, asdict(measure()))
         self.progress.unit_done(picture, title, measured)
         return content

@@ -1,23 +1,17 @@
-"""What an analysis has measured so far: a line of JSON for each (setting, picture), so that a killed one goes on.
+"""What an analysis has measured so far of each (setting, picture); see `advcam.store.records`.
 
 Results are always made of what a line says, whether it was written a moment ago or last week: a resumed analysis
 equals an uninterrupted one.
 """
 
 import hashlib
-import json
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from advcam.errors import RunError, one_line
 from advcam.types import Mask
 
 Lists = list[list[float]]
@@ -97,80 +91,6 @@ class Landscapes:
             directions = {name: Direction(**one[name]) for name in ("climb", "attack")}
             classes.append(ClassLandscape(**{**one, **directions}))
         return cls(classes)
-
-
-class RecordFile:
-    """The lines of an analysis, appended one by one and read back by (unit, picture).
-
-    A line that a kill cut short is dropped. Only the places of the lines are held in memory.
-
-    Args:
-        path: The file; created unless it exists.
-
-    Raises:
-        RunError: The file cannot be opened, or holds something else than lines of an analysis.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._places: dict[tuple[str, str, str], int] = {}
-        try:
-            self._file = path.open("a+b")
-            self._index()
-        except OSError as error:
-            raise RunError(f"cannot open {path} ({error.strerror}); choose another --out") from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-
-    def find(self, unit: str, picture: str, digest: str) -> dict[str, Any] | None:
-        """What was measured of a picture in one unit of work, None if nothing was, or of other inputs."""
-        place = self._places.get((unit, picture, digest))
-        if place is None:
-            return None
-        self._file.seek(place)
-        content: dict[str, Any] = json.loads(self._file.readline())["content"]
-        return content
-
-    def add(self, unit: str, picture: str, digest: str, record: Climbs | Landscapes) -> dict[str, Any]:
-        """Append a line and bring it to the disk; returns its content as `find` would.
-
-        Raises:
-            RunError: It cannot be written.
-        """
-        line = {"unit": unit, "picture": picture, "digest": digest, "content": asdict(record)}
-        text = json.dumps(line, separators=(",", ":"))
-        place = self._file.seek(0, os.SEEK_END)
-        try:
-            self._file.write(text.encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            with suppress(OSError):
-                self._file.truncate(place)
-            raise RunError(f"cannot write {self.path} ({error.strerror or one_line(error)}); make room") from error
-        self._places[unit, picture, digest] = place
-        content: dict[str, Any] = json.loads(text)["content"]
-        return content
-
-    def _index(self) -> None:
-        self._file.seek(0)
-        place = 0
-        for line in self._file:
-            if not line.endswith(b"\n"):
-                self._file.truncate(place)
-                break
-            try:
-                row = json.loads(line)
-                self._places[row["unit"], row["picture"], row["digest"]] = place
-            except (ValueError, KeyError, TypeError) as error:
-                raise RunError(f"{self.path} is damaged; delete it, and what it held is measured again") from error
-            place += len(line)
 
 
 def inputs_digest(picture: Image.Image, class_ids: Sequence[int], truth: Mask, truth_ids: Sequence[int]) -> str:

@@ -13,8 +13,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from advcam.errors import RunError, one_line
 from advcam.pipeline.chain.settings import PseudoLabelSettings
@@ -22,7 +20,8 @@ from advcam.pipeline.chain.stage import Outcome, Watcher
 from advcam.pseudo.labels import PseudoLabel, PseudoSettings, pseudo_label
 from advcam.pseudo.objects import instances, mask_boxes
 from advcam.store.classes import MOST_FIXED, ClassNumbers
-from advcam.store.files import replacing, write_text
+from advcam.store.entries import PictureEntries
+from advcam.store.files import write_text
 from advcam.store.maps import MapStore
 from advcam.store.masks import run_lengths, write_mask
 from advcam.store.run import output_names
@@ -114,7 +113,10 @@ class Labelling:
         there = [sample for sample in self.samples if sample.id in stored]
         self.numbers.extend(sorted({c for sample in there for c in stored[sample.id].class_ids}))
         self.watcher.start("pseudo-labels", len(there))
-        with _Entries(self.folder / "boxes.json") as boxes, _Entries(self.folder / "instances.json") as instances:
+        with (
+            PictureEntries(self.folder / "boxes.json") as boxes,
+            PictureEntries(self.folder / "instances.json") as instances,
+        ):
             for sample in there:
                 attribution = self.store.get(sample.id).attribution
                 label = self._label(sample, attribution)
@@ -177,30 +179,6 @@ class Labelling:
         rest = f" and {more} more (0 pixels in confidence.csv)" if more > 0 else ""
         noun = "class" if len(self.vanished) == 1 else "classes"
         return [f"{len(self.vanished):,} labelled {noun} got no pixel: {named}{rest}"]
-
-
-class _Entries:
-    """A JSON object of pictures that is written entry by entry: whole or absent."""
-
-    def __init__(self, path: Path) -> None:
-        self._replacing, self._first = replacing(path), True
-
-    def __enter__(self) -> Self:
-        self._file = self._replacing.__enter__()
-        self._file.write(b'{"pictures": {\n')
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        if kind is None:
-            self._file.write(b"}}\n")
-        return self._replacing.__exit__(kind, error, trace)
-
-    def add(self, id_: str, entry: object) -> None:
-        """The entry of a picture."""
-        self._file.write(f"{' ' if self._first else ','}{json.dumps(id_)}: {json.dumps(entry)}\n".encode())
-        self._first = False
 
 
 def instance_entry(instance: Instance, attribution: Attribution) -> dict[str, object]:
