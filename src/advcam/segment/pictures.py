@@ -6,7 +6,6 @@ or that show no known pixel, are replaced by the next ones of the list, and are 
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,7 +29,6 @@ MaskOf = Callable[[Sample], Mask]
 
 #: Times that a crop without any known pixel is drawn again.
 _TRIES = 10
-_READERS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,29 +267,28 @@ class PairedPictures(Dataset[dict[str, Tensor]]):
 
 
 def survey_masks(samples: Sequence[Sample], mask_of: MaskOf, num_classes: int) -> Survey:
-    """Read every mask once and say all that is wrong with them, before hours are spent; several threads read.
+    """Read every mask once and say all that is wrong with them, before hours are spent.
 
     Pictures are not decoded: of one that ends early only the training finds out, and replaces it.
 
     Args:
         samples: Pictures.
-        mask_of: Their masks; called from several threads.
+        mask_of: Their masks.
         num_classes: C, background counted.
     """
     pixels = np.zeros(num_classes, dtype=np.int64)
     undecided, unreadable = list[str](), dict[str, str]()
     problems: dict[str, list[str]] = defaultdict(list)
-    with ThreadPoolExecutor(_READERS) as readers:
-        looks = readers.map(lambda sample: count_pixels(sample, mask_of, num_classes), samples)
-        for sample, look in zip(samples, looks, strict=True):
-            if isinstance(look, PictureError):
-                unreadable[sample.id] = one_line(look)
-            elif isinstance(look, MaskProblem):
-                problems[look.kind].append(look.case)
-            elif look.any():
-                pixels += look
-            else:
-                undecided.append(sample.id)
+    for sample in samples:
+        look = count_pixels(sample, mask_of, num_classes)
+        if isinstance(look, PictureError):
+            unreadable[sample.id] = one_line(look)
+        elif isinstance(look, MaskProblem):
+            problems[look.kind].append(look.case)
+        elif look.any():
+            pixels += look
+        else:
+            undecided.append(sample.id)
     lines = tuple(f"{counted(len(cases), 'mask')} {kind}: {first_of(cases)}" for kind, cases in problems.items())
     return Survey(pixels, tuple(undecided), lines, unreadable)
 
