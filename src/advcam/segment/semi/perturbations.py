@@ -23,13 +23,13 @@ def feature_noise(features: Tensor, extent: float) -> Tensor:
 def feature_drop(features: Tensor, lowest: float, highest: float) -> Tensor:
     """F-Drop: the most active places are set to 0 (section 3.3, feature-based).
 
-    A place is kept where the sum over its channels is less than γ times the largest sum of its picture, γ uniform in
-    [lowest, highest]. That assumes features after a ReLU, as the published code does: where no sum is positive, all
-    is kept or only the maximum is dropped.
+    A place is kept where the sum of the magnitudes over its channels is less than γ times the largest sum of its
+    picture, γ uniform in [lowest, highest]. The published code sums the features themselves, which are not negative
+    there; those of an EfficientNet have both signs, and their sum says nothing of how active a place is.
     """
-    activity = features.detach().mean(dim=1, keepdim=True)
-    share = lowest + (highest - lowest) * torch.rand_like(activity[:, :, :1, :1])
-    return features * (activity < share * activity.amax(dim=(2, 3), keepdim=True))
+    activity = features.detach().abs().mean(dim=1, keepdim=True)
+    threshold = lowest + (highest - lowest) * torch.rand_like(activity[:, :, :1, :1])
+    return features * (activity < threshold * activity.amax(dim=(2, 3), keepdim=True))
 
 
 def dropout(features: Tensor, rate: float) -> Tensor:
