@@ -98,8 +98,12 @@ class ClassMatch:
 
         With groups, a class scores as its best output does.
         """
-        scores = self._scores(picture).tolist()
-        best = {class_id: max(scores[number] for number in outputs) for class_id, outputs in self._outputs.items()}
+        return self.order(self._scores(picture), count)
+
+    def order(self, scores: torch.Tensor, count: int) -> list[int]:
+        """As `ranked`, from the scores (K,) of the outputs."""
+        values = scores.tolist()
+        best = {class_id: max(values[number] for number in outputs) for class_id, outputs in self._outputs.items()}
         return sorted(best, key=lambda class_id: -best[class_id])[:count]
 
     @cached_property

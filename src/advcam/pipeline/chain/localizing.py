@@ -1,4 +1,7 @@
-"""The stages "localize" and "baseline": attribution maps of every picture that gets masks."""
+"""The stages "localize" and "baseline": attribution maps of every picture that gets masks.
+
+"localize-labelled" and "baseline-labelled" are the same for the split whose truth chooses the threshold.
+"""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,45 +18,45 @@ from advcam.pipeline.chain.stage import PASS_PIXELS, Cost, Outcome, Stage, Watch
 from advcam.pipeline.config import LocalizeSettings, MethodSettings, ModelSettings
 from advcam.pipeline.localize import Plan, localize
 from advcam.pipeline.targets import evenly
+from advcam.store.run import JSON
 from advcam.types import Sample
 
 #: Pictures whose size is looked at for the cost.
 _SIZED = 20
 NAME, BASELINE = "localize", "baseline"
+#: Behind the name of a stage: of the split whose truth chooses the threshold.
+LABELLED = "-labelled"
 
 
-def localizing_stage(
-    settings: ChainSettings, pictures: Pictures, model: ModelSettings, folder: Path, after: tuple[str, ...]
-) -> Stage:
-    """The maps that everything behind is made of."""
-    return _stage(NAME, settings, settings.localize, pictures, model, folder, after)
-
-
-def baseline_stage(
-    settings: ChainSettings, pictures: Pictures, model: ModelSettings, folder: Path, after: tuple[str, ...]
-) -> Stage:
-    """Maps of a method that does not climb, at the same scales, to be scored beside the others."""
-    plain = MethodSettings(method=settings.baseline or "cam", scales=settings.localize.scales)
-    plain = plain.model_copy(update={"max_side": settings.localize.max_side, "flip": settings.localize.flip})
-    return _stage(BASELINE, settings, plain, pictures, model, folder, after)
-
-
-def _stage(
+def maps_stage(
     name: str,
     settings: ChainSettings,
-    method: MethodSettings,
     pictures: Pictures,
     model: ModelSettings,
     folder: Path,
     after: tuple[str, ...],
 ) -> Stage:
-    outputs = settings.outputs
-    if name == BASELINE:
+    """Maps of the split that gets masks, or of the labelled one.
+
+    Args:
+        name: "localize": the maps that everything behind is made of. "baseline": maps of a method that does not climb,
+            at the same scales, to be scored beside them. Either with `LABELLED`.
+        settings: The recipe.
+        pictures: Of the chain.
+        model: The classifier.
+        folder: Of the maps.
+        after: Stages that come before.
+    """
+    labelled, method, outputs = name.endswith(LABELLED), settings.localize, settings.outputs
+    samples = pictures.labelled if labelled else pictures.masks
+    if name.startswith(BASELINE):
+        method = _plain(settings)
+    if name != NAME:
         outputs = outputs.model_copy(update={"overlays": False, "report_pictures": 0})
     asked = LocalizeSettings(
         labels="data",
         data=settings.data.root,
-        split=settings.data.masks_split,
+        split=settings.data.thresholds if labelled else settings.data.masks_split,
         limit=settings.data.limit,
         layout=settings.data.layout,
         out=folder,
@@ -72,18 +75,26 @@ def _stage(
     def cost() -> Cost:
         classifier = load_untrained(model, len(pictures.dataset.class_names))
         estimate = create_method(method.method, classifier, **method.chosen()).cost(
-            len(sample.labels or ()) for sample in pictures.masks
+            len(sample.labels or ()) for sample in samples
         )
-        return Cost(len(pictures.masks), estimate.passes * mean_area(pictures.masks) / PASS_PIXELS)
+        return Cost(len(samples), estimate.passes * mean_area(samples) / PASS_PIXELS)
 
     # "auto" precision is what it means on the device; where that has changed, localize itself refuses to go on.
     chosen = method.deciding() | {"precision": method.precision}
-    decides = {"method": chosen, "model": model.model_dump(mode="json", exclude={"device", "weights"})}
-    decides["model"].pop("class_names")
-    if settings.train is None:
-        decides["model"]["weights"] = str(model.weights)
+    decides: dict[str, JSON] = {"method": chosen, "model": deciding_model(settings, model)}
     decides["outputs"] = outputs.model_dump(mode="json", exclude={"report_pictures"})
     return Stage(name, folder, decides, after, work, cost)
+
+
+def deciding_model(settings: ChainSettings, model: ModelSettings) -> dict[str, JSON]:
+    """What of a classifier decides its answers; the weights of a trained one are decided by its training."""
+    decides: dict[str, JSON] = model.model_dump(mode="json", exclude={"device", "weights", "class_names"})
+    return decides if settings.train is not None else decides | {"weights": str(model.weights)}
+
+
+def load_model(model: ModelSettings) -> Classifier:
+    """The classifier that settings name."""
+    return load_classifier(model.model, **model.model_dump(exclude={"model"}))
 
 
 def load_untrained(model: ModelSettings, num_classes: int | None = None) -> Classifier:
@@ -106,6 +117,11 @@ def mean_area(samples: Sequence[Sample]) -> float:
             width, height = stored_size(sample.path)
             sizes.append(width * height)
     return sum(sizes) / len(sizes) if sizes else PASS_PIXELS
+
+
+def _plain(settings: ChainSettings) -> MethodSettings:
+    plain = MethodSettings(method=settings.baseline or "cam", scales=settings.localize.scales)
+    return plain.model_copy(update={"max_side": settings.localize.max_side, "flip": settings.localize.flip})
 
 
 class _Told:

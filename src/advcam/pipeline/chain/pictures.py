@@ -12,6 +12,8 @@ from advcam.pipeline.chain.settings import DataSettings
 from advcam.pipeline.targets import evenly, samples_of
 from advcam.types import Sample
 
+#: Pictures that are looked at to find out what truth there is.
+_LOOKED_AT = 200
 _SEED = 0  # of the held out pictures; not a setting, so that every recipe of a data set holds out the same ones
 
 
@@ -25,6 +27,7 @@ class Pictures:
         train: The classifier learns these.
         val: These choose its best epoch; none where nothing is held out.
         masks: These get maps and masks.
+        labelled: The truth of these chooses the threshold; none where no truth decides it.
         notes: What a reader should know.
     """
 
@@ -33,11 +36,16 @@ class Pictures:
     train: Sequence[Sample]
     val: Sequence[Sample]
     masks: Sequence[Sample]
+    labelled: Sequence[Sample] = ()
     notes: Sequence[str] = ()
 
 
-def read_pictures(data: DataSettings) -> Pictures:
+def read_pictures(data: DataSettings, learn: bool = True) -> Pictures:
     """Read the lists of a data set.
+
+    Args:
+        data: Its splits.
+        learn: A classifier is trained; else nothing is learnt, and only the pictures with maps are read.
 
     Raises:
         DatasetError: The data set cannot be read.
@@ -45,16 +53,46 @@ def read_pictures(data: DataSettings) -> Pictures:
     """
     dataset = open_dataset(data.root, data.layout)
     data = with_splits(data, dataset.splits)
-    train = samples_of(dataset, data.train or "", data.root)
-    masks = train if data.masks_split == data.train else samples_of(dataset, data.masks_split, data.root)
+    masks = samples_of(dataset, data.masks_split, data.root)
     masks = masks if data.limit is None else evenly(masks, data.limit)
+    labelled = _labelled(dataset, data, masks) if data.thresholds is not None else ()
+    if not learn:
+        return Pictures(data, dataset, (), (), masks, labelled)
+    train = samples_of(dataset, data.train or "", data.root)
     if data.val is not None:
-        return Pictures(data, dataset, train, samples_of(dataset, data.val, data.root), masks)
+        return Pictures(data, dataset, train, samples_of(dataset, data.val, data.root), masks, labelled)
     kept, held = hold_out(train, data.holdout)
-    if not held:
-        return Pictures(data, dataset, kept, (), masks, ("no picture is held out: the last epoch is kept",))
-    note = f"{counted(len(held), 'picture')} of {data.train} held out to choose the epoch"
-    return Pictures(data, dataset, kept, held, masks, (note,))
+    note = "no picture is held out: the last epoch is kept"
+    if held:
+        note = f"{counted(len(held), 'picture')} of {data.train} held out to choose the epoch"
+    return Pictures(data, dataset, kept, held, masks, labelled, (note,))
+
+
+def has_masks(dataset: Dataset, samples: Sequence[Sample]) -> bool:
+    """Whether some of the pictures have true masks; some of the first are looked at."""
+    return any(dataset.mask(sample.id) is not None for sample in samples[:_LOOKED_AT])
+
+
+def has_truth(dataset: Dataset, samples: Sequence[Sample]) -> bool:
+    """Whether some of the pictures have true masks or boxes; some of the first are looked at."""
+    return has_masks(dataset, samples) or any(dataset.boxes(sample.id) for sample in samples[:_LOOKED_AT])
+
+
+def _labelled(dataset: Dataset, data: DataSettings, masks: Sequence[Sample]) -> Sequence[Sample]:
+    """The pictures whose truth chooses the threshold."""
+    split, without = data.thresholds or "", "or leave data.thresholds away: then no truth decides the threshold"
+    if split not in dataset.splits:
+        raise SettingError(
+            f"data.thresholds names {split!r}, but {data.root} has {', '.join(dataset.splits)}; {without}"
+        )
+    samples = samples_of(dataset, split, data.root)
+    if {sample.id for sample in samples} & {sample.id for sample in masks}:
+        raise SettingError(
+            f"data.thresholds is {split}, whose pictures are also scored; take a split without them, {without}"
+        )
+    if not has_truth(dataset, samples):
+        raise SettingError(f"data.thresholds is {split}, which has neither masks nor boxes; take another, {without}")
+    return samples if data.limit is None else evenly(samples, data.limit)
 
 
 def with_splits(data: DataSettings, splits: Sequence[str]) -> DataSettings:

@@ -1,6 +1,7 @@
 """`advcam run`: the stages of a recipe in their order, each skipped, continued or done as its fingerprint says.
 
 run/  recipe.yaml  classifier/  localize/  baseline/  refined/<method>/  pseudo/  metrics/  stages/  report.html
+      predicted/  localize-labelled/  baseline-labelled/
 """
 
 import tempfile
@@ -9,23 +10,24 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from advcam.classifiers.catalogue import load_classifier
 from advcam.classifiers.classifier import Classifier
 from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.errors import RunError, SettingError
+from advcam.pipeline.chain.classifying import NAME as CLASSIFY
+from advcam.pipeline.chain.classifying import TABLE, classifying_stage
 from advcam.pipeline.chain.irn import Irn
 from advcam.pipeline.chain.labelling import NAME as PSEUDO
 from advcam.pipeline.chain.labelling import Labelling, names_of_run, pseudo_settings
-from advcam.pipeline.chain.localizing import BASELINE, baseline_stage, localizing_stage, mean_area
+from advcam.pipeline.chain.localizing import BASELINE, LABELLED, load_model, maps_stage, mean_area
 from advcam.pipeline.chain.localizing import NAME as LOCALIZE
 from advcam.pipeline.chain.opening import draw_pictures, locked, maps_digest
-from advcam.pipeline.chain.pictures import read_pictures
+from advcam.pipeline.chain.pictures import has_masks, has_truth, read_pictures
 from advcam.pipeline.chain.planning import PlannedStage, seconds_of_a_pass
 from advcam.pipeline.chain.recipe_file import RECIPE, write_recipe
 from advcam.pipeline.chain.refining import affinity_refiner, crf_refiner, refine_store
 from advcam.pipeline.chain.report import write_chain_report
 from advcam.pipeline.chain.scoring import NAME as EVALUATE
-from advcam.pipeline.chain.scoring import has_truth, score_all
+from advcam.pipeline.chain.scoring import Scored, score_all, scoring_settings
 from advcam.pipeline.chain.settings import ChainSettings, Refinement
 from advcam.pipeline.chain.stage import (
     PASS_PIXELS,
@@ -39,11 +41,16 @@ from advcam.pipeline.chain.stage import (
     named,
     picture_digest,
 )
-from advcam.pipeline.chain.thresholding import LOOKED_AT, choose_threshold, label_free_threshold, read_threshold
+from advcam.pipeline.chain.thresholding import (
+    LOOKED_AT,
+    choose_threshold,
+    label_free_threshold,
+    read_threshold,
+    validate_threshold,
+)
 from advcam.pipeline.chain.thresholding import NAME as THRESHOLD
 from advcam.pipeline.chain.training import NAME as TRAIN
 from advcam.pipeline.chain.training import model_of, training_stage
-from advcam.pipeline.config import ModelSettings
 from advcam.pipeline.targets import evenly
 from advcam.store.run import JSON
 from advcam.types import DEFAULT_THRESHOLD
@@ -68,14 +75,17 @@ class Chain:
 
     def __init__(self, settings: ChainSettings, out: Path) -> None:
         given = "" if settings.maps is None else maps_digest(settings.maps)
-        self.pictures = read_pictures(settings.data)
+        self.pictures = read_pictures(settings.data, learn=settings.train is not None)
         self.settings, self.out = settings.model_copy(update={"data": self.pictures.data}), out
         self.model = model_of(settings, self.pictures, out / "classifier")
         self.stages = list(self._stages())
         pictures = self.pictures
         learnt = picture_digest(pictures.dataset, (pictures.train, pictures.val))
         masked = picture_digest(pictures.dataset, (pictures.masks,)) + given
-        self.records = StageRecords(out, self.stages, lambda stage: learnt if stage.name == TRAIN else masked)
+        others = {TRAIN: learnt} | dict.fromkeys(
+            [name + LABELLED for name in (LOCALIZE, BASELINE)], picture_digest(pictures.dataset, (pictures.labelled,))
+        )
+        self.records = StageRecords(out, self.stages, lambda stage: others.get(stage.name, masked))
 
     def plan(self, from_: str | None = None, until: str | None = None) -> list[PlannedStage]:
         """Every stage that `run` would come to, with its state and what is left of it; nothing is written.
@@ -150,10 +160,10 @@ class Chain:
         if settings.train is not None:
             yield training_stage(settings.train, pictures, out / "classifier", settings.device)
             trained = (TRAIN,)
-        if settings.maps is None:
-            yield localizing_stage(settings, pictures, self.model, out / LOCALIZE, trained)
-        if self._has_baseline:
-            yield baseline_stage(settings, pictures, self.model, out / BASELINE, trained)
+        for name in self._own_maps:
+            yield maps_stage(name, settings, pictures, self.model, out / name, trained)
+        if self._ranks:
+            yield classifying_stage(settings, pictures, self.model, out / "predicted", trained)
         if settings.threshold is None:
             yield self._thresholding()
         for method in settings.refine.methods:
@@ -164,11 +174,17 @@ class Chain:
             yield self._scoring()
 
     def _thresholding(self) -> Stage:
-        def work(watcher: Watcher) -> Outcome:
-            return choose_threshold(self._scores(LOCALIZE), self.pictures.masks, self.out / THRESHOLD, watcher)
+        folder, labelled = self.out / THRESHOLD, self._labelled(LOCALIZE)
 
-        count = len(evenly(self.pictures.masks, LOOKED_AT))
-        return Stage(THRESHOLD, self.out / THRESHOLD, {}, self._localized, work, lambda: Cost(count, 0.0, 0.1 * count))
+        def work(watcher: Watcher) -> Outcome:
+            if labelled is not None:
+                asked = Scored(LOCALIZE, self._scores(LOCALIZE).parent, fixed_threshold(LOCALIZE), labelled)
+                return validate_threshold(scoring_settings(self.settings, asked), folder, watcher)
+            return choose_threshold(self._scores(LOCALIZE), self.pictures.masks, folder, watcher)
+
+        count = len(self.pictures.labelled) or len(evenly(self.pictures.masks, LOOKED_AT))
+        after = self._localized if labelled is None else (labelled.name,)
+        return Stage(THRESHOLD, folder, {}, after, work, lambda: Cost(count, 0.0, 0.1 * count))
 
     def _refining(self, method: Refinement, trained: Sequence[str]) -> Stage:
         settings, samples = self.settings, self.pictures.masks
@@ -232,22 +248,40 @@ class Chain:
     def _scoring(self) -> Stage:
         refined = [f"refine-{method}" for method in self.settings.refine.methods]
         of_maps = [*((BASELINE,) if self._has_baseline else ()), LOCALIZE, *refined]
+        top_classes = self.out / "predicted" / TABLE if self._ranks else None
 
         def work(watcher: Watcher) -> Outcome:
-            scored: list[tuple[str, Path, float | None]] = [
-                (name, self._scores(name).parent, fixed_threshold(name)) for name in of_maps
+            scored = [
+                Scored(name, self._scores(name).parent, fixed_threshold(name), self._labelled(name)) for name in of_maps
             ]
-            scored.append((PSEUDO, self.out / PSEUDO / "masks", None))
-            return score_all(self.settings, scored, self.out / "metrics", watcher)
+            scored.append(Scored(PSEUDO, self.out / PSEUDO / "masks"))
+            return score_all(self.settings, scored, top_classes, self.out / "metrics", watcher)
 
         decides = {"settings": self.settings.evaluate.model_dump(mode="json")}
-        after = (*((BASELINE,) if self._has_baseline else ()), *self._localized, *refined, PSEUDO)
+        after = (*self._own_maps, *((CLASSIFY,) if self._ranks else ()), *refined, PSEUDO)
         return Stage(EVALUATE, self.out / "metrics", decides, after, work, lambda: Cost(len(self.pictures.masks)))
 
     @property
     def _has_baseline(self) -> bool:
         baseline = self.settings.baseline
         return self.settings.maps is None and baseline is not None and baseline != self.settings.localize.method
+
+    @property
+    def _own_maps(self) -> tuple[str, ...]:
+        """The stages of this chain that make maps."""
+        names = () if self.settings.maps is not None else (LOCALIZE, *((BASELINE,) if self._has_baseline else ()))
+        both = [name + end for name in names for end in ("", LABELLED)]
+        return tuple(name for name in both if self.pictures.labelled or not name.endswith(LABELLED))
+
+    @property
+    def _ranks(self) -> bool:
+        """Whether Top-1 and Top-5 Loc are scored: the truth is boxes, and there is a classifier."""
+        dataset, samples = self.pictures.dataset, self.pictures.masks
+        return self.settings.maps is None and has_truth(dataset, samples) and not has_masks(dataset, samples)
+
+    def _labelled(self, name: str) -> Path | None:
+        """The run whose maps choose the validated threshold of a stage, where it has one."""
+        return self.out / (name + LABELLED) if name + LABELLED in self._own_maps else None
 
     @property
     def _localized(self) -> tuple[str, ...]:
@@ -279,11 +313,6 @@ class Chain:
 def fixed_threshold(stage: str) -> float:
     """The threshold that was set beforehand for the scores of a stage."""
     return _FIXED_THRESHOLDS.get(stage.removeprefix("refine-").rpartition("+")[2], DEFAULT_THRESHOLD)
-
-
-def load_model(model: ModelSettings) -> Classifier:
-    """The classifier that settings name."""
-    return load_classifier(model.model, **model.model_dump(exclude={"model"}))
 
 
 @contextmanager

@@ -1,71 +1,90 @@
 """The stage "evaluate": every map and mask of a chain against the truth, so far as there is any."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from advcam.datasets.dataset import Dataset
 from advcam.errors import SettingError, counted
-from advcam.pipeline.chain.settings import ChainSettings, ScoringSettings
+from advcam.pipeline.chain.settings import ChainSettings
 from advcam.pipeline.chain.stage import Outcome, Watcher
 from advcam.pipeline.evaluation.evaluate import evaluate, write_evaluation
 from advcam.pipeline.evaluation.result import EvaluateSettings, Evaluation
-from advcam.types import Sample
 
 NAME = "evaluate"
 #: Scores as the field writes them.
-HEADLINES = {"miou": "mIoU", "max_box_acc_v2": "MaxBoxAccV2", "pxap": "PxAP"}
+HEADLINES = {
+    "miou": "mIoU",
+    "max_box_acc_v2": "MaxBoxAccV2",
+    "gt_known": "GT-known Loc",
+    "top1_loc": "Top-1 Loc",
+    "top5_loc": "Top-5 Loc",
+    "pxap": "PxAP",
+}
 #: Supervision of a threshold, where the predictions are masks that have none.
 _MASKS = "masks as they are"
-#: Pictures that are looked at to find out whether there is any truth.
-_LOOKED_AT = 200
 
 
-def has_truth(dataset: Dataset, samples: Sequence[Sample]) -> bool:
-    """Whether some of the pictures have true masks or boxes."""
-    first = samples[:_LOOKED_AT]
-    return any(dataset.mask(sample.id) is not None or dataset.boxes(sample.id) for sample in first)
+@dataclass(frozen=True)
+class Scored:
+    """What a stage left, to be scored.
+
+    Args:
+        name: Of the stage.
+        predictions: Folder of its maps or masks.
+        threshold: Of maps, the one that was set beforehand; None for masks.
+        labelled: Run with maps of the labelled split, which choose the validated threshold; None: there is none.
+    """
+
+    name: str
+    predictions: Path
+    threshold: float | None = None
+    labelled: Path | None = None
 
 
 def score_all(
-    settings: ChainSettings,
-    scored: Sequence[tuple[str, Path, float | None]],
-    folder: Path,
-    watcher: Watcher,
+    settings: ChainSettings, scored: Sequence[Scored], top_classes: Path | None, folder: Path, watcher: Watcher
 ) -> Outcome:
     """Score stages, and write metrics/<stage>/evaluation.json of each.
 
     Args:
         settings: Of the chain.
-        scored: Name of the stage, what it left, and its threshold (None for masks).
+        scored: What the stages left.
+        top_classes: Table of the predicted classes, for Top-1 and Top-5 Loc.
         folder: Of the metrics.
         watcher: Hears of each picture.
     """
     facts: list[tuple[str, str]] = []
     notes: dict[str, list[str]] = {}
-    for name, predictions, threshold in scored:
-        result = evaluate(_settings(settings, settings.evaluate, predictions, threshold), watcher)
-        write_evaluation(result, folder / name)
-        facts.append((name, in_words(result)))
+    for one in scored:
+        result = evaluate(scoring_settings(settings, one, top_classes), watcher)
+        write_evaluation(result, folder / one.name)
+        facts.append((one.name, in_words(result)))
         for note in result.notes:
-            notes.setdefault(note, []).append(name)
+            notes.setdefault(note, []).append(one.name)
     if not scored:
         raise SettingError("nothing to score: no stage before left maps or masks")
     return Outcome(facts, [f"{note} ({', '.join(names)})" for note, names in notes.items()])
 
 
 def in_words(result: Evaluation) -> str:
-    """The headline score of each row but the floors."""
+    """The headline score of each row but the floors, and the other scores of boxes in the same order."""
     own, masks = [row for row in result.rows if row.name == "predictions"], of_masks(result.predictions)
     parts = []
     for row in own:
         threshold = f" at {row.threshold:.2f}" if row.threshold is not None else ""
         chosen = _MASKS if masks else f"{row.supervision}{threshold}"
         parts.append(f"{100 * row.scores[result.headline]:.1f} ({chosen})")
-    return (
-        f"{HEADLINES.get(result.headline, result.headline)} "
-        + ", ".join(parts)
-        + f" on {counted(result.pictures, 'picture')}"
-    )
+    others = shown_scores(result.headline, own[0].scores)[1:]
+    words = [
+        f"{HEADLINES.get(result.headline, result.headline)} {', '.join(parts)}",
+        *(f"{HEADLINES[name]} {', '.join(f'{100 * row.scores[name]:.1f}' for row in own)}" for name in others),
+    ]
+    return f"{'; '.join(words)} on {counted(result.pictures, 'picture')}"
+
+
+def shown_scores(headline: str, scores: Iterable[str]) -> list[str]:
+    """Names of the scores that console and report show: the headline and, for boxes, all others."""
+    return [headline, *(name for name in scores if headline == "max_box_acc_v2" and name != headline)]
 
 
 def of_masks(predictions: str) -> bool:
@@ -73,18 +92,20 @@ def of_masks(predictions: str) -> bool:
     return predictions.endswith("(masks)")
 
 
-def _settings(
-    settings: ChainSettings, scoring: ScoringSettings, predictions: Path, threshold: float | None
-) -> EvaluateSettings:
-    of_maps = threshold is not None
-    fixed = {"threshold": threshold} if of_maps else {}
+def scoring_settings(settings: ChainSettings, scored: Scored, top_classes: Path | None = None) -> EvaluateSettings:
+    """How `advcam evaluate` would be asked to score what a stage left."""
+    of_maps, scoring = scored.threshold is not None, settings.evaluate
+    fixed = {"threshold": scored.threshold} if of_maps else {}
     return EvaluateSettings(
-        predictions=predictions,
+        predictions=scored.predictions,
         data=settings.data.root,
         layout=settings.data.layout,
         split=settings.data.masks_split,
         labelled=scoring.labelled if of_maps else 0,
+        labelled_split=settings.data.thresholds if scored.labelled is not None else None,
+        labelled_predictions=scored.labelled,
         missing="intersection",
+        top_classes=top_classes,
         resamples=scoring.resamples,
         seed=scoring.seed,
         **fixed,  # type: ignore[arg-type]

@@ -39,7 +39,9 @@ class DataSettings(Settings):
         val: Split that chooses its best epoch; None: val, or held out pictures of `train` where there is no val.
         holdout: Share of `train` that is held out where there is no `val`; 0 trains on everything.
         masks: Split that gets maps and masks; None takes `train`, held out pictures included.
-        limit: Most pictures that get masks, evenly spread, for a quick try; None takes all.
+        thresholds: Split with true masks or boxes whose pictures choose the threshold of the maps (train-fullsup in
+            WSOL); they get maps, too. None: no truth decides it.
+        limit: Most pictures of a split that get masks or maps, evenly spread, for a quick try; None takes all.
     """
 
     root: Path
@@ -49,6 +51,7 @@ class DataSettings(Settings):
     val: str | None = None
     holdout: float = Field(default=0.2, ge=0, lt=1)
     masks: str | None = None
+    thresholds: str | None = None
     limit: int | None = Field(default=None, ge=1)
 
     @property
@@ -195,7 +198,8 @@ class ChainSettings(Settings):
         model: The classifier where none is trained.
         localize: The attribution method.
         baseline: A method whose maps are scored beside those of `localize`, to see what the climb gained; None: none.
-        threshold: Of the maps, for all that is made of them; None: by the label-free rule.
+        threshold: Of the maps, for all that is made of them; None: the best on the split `data.thresholds`, or by the
+            label-free rule where there is none.
         outputs: Of the localization.
         refine: Refinement of the maps.
         pseudo: Label masks.
@@ -222,4 +226,8 @@ class ChainSettings(Settings):
             raise ValueError("a recipe trains a classifier (train) or names one (model), not both")
         if self.train is not None and self.maps is not None:
             raise ValueError("maps are there already: leave train out, or maps")
+        if self.data.thresholds is not None and self.maps is not None:
+            raise ValueError("data.thresholds needs maps of its own split: leave it out, or maps")
+        if self.data.thresholds is not None and self.evaluate.labelled:
+            raise ValueError("a split chooses the threshold (data.thresholds) or some scored pictures, not both")
         return self

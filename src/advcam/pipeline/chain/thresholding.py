@@ -1,17 +1,23 @@
-"""The stage "threshold": the background threshold of the maps, without any mask.
+"""The stage "threshold": the background threshold of the maps, without any mask, or by the truth of a labelled split.
 
 No fixed number fits all data (docs/defaults.md), and everything behind the maps stands on it: the labels that a CRF or
-IRN starts from, and the masks. So unless the recipe fixes one, the label-free rule chooses it on some pictures.
+IRN starts from, and the masks. So unless the recipe fixes one, it is chosen: where the recipe names a labelled split
+(data.thresholds), the best one there, else by the label-free rule on some pictures.
 """
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from advcam.datasets.catalogue import open_dataset
 from advcam.errors import RunError, SettingError, one_line
 from advcam.evaluate.selection import LabelFree
+from advcam.pipeline.chain.pictures import has_masks
 from advcam.pipeline.chain.refining import with_maps
 from advcam.pipeline.chain.stage import Outcome, Watcher
+from advcam.pipeline.evaluation.labelled import validated_threshold
+from advcam.pipeline.evaluation.result import EvaluateSettings, Task
 from advcam.pipeline.targets import evenly
 from advcam.store.files import write_text
 from advcam.types import DEFAULT_THRESHOLD, Sample
@@ -55,6 +61,25 @@ def choose_threshold(source: Path, samples: Sequence[Sample], folder: Path, watc
         watcher: Hears of each picture.
     """
     threshold, detail = label_free_threshold(source, samples, watcher)
+    return _kept(folder, threshold, detail)
+
+
+def validate_threshold(settings: EvaluateSettings, folder: Path, watcher: Watcher) -> Outcome:
+    """Choose the threshold of the maps by the truth of the labelled split and write it down.
+
+    Args:
+        settings: See `validated_threshold`.
+        folder: Of threshold.json.
+        watcher: Hears of each picture.
+    """
+    dataset = open_dataset(settings.data, settings.layout)
+    labelled = list(dataset.samples(settings.labelled_split or ""))
+    task: Task = "segmentation" if has_masks(dataset, labelled) else "localization"
+    choice, notes = validated_threshold(dataset, settings, task, watcher)
+    return replace(_kept(folder, choice.threshold, f"{choice.supervision}: {choice.detail}"), notes=notes)
+
+
+def _kept(folder: Path, threshold: float, detail: str) -> Outcome:
     write_text(folder / "threshold.json", json.dumps({"threshold": threshold, "supervision": detail}) + "\n")
     return Outcome([("threshold", f"{threshold:g}, {detail}")])
 
