@@ -84,16 +84,26 @@ class Objective(nn.Module, ABC):
     """What is minimised: a network with its loss.
 
     Args:
-        network: What is trained; its weights alone are kept as the best ones.
+        network: What is trained; its weights alone are kept as the best ones, or those of `kept`.
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        #: Share of the training that is done, in [0, 1); set before each step.
+        self.share = 0.0
 
     @abstractmethod
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Loss of a batch, a mean over its pictures, ()."""
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network whose weights are kept: the trained one, or an average of it."""
+        return self.network
+
+    def after_step(self) -> None:  # noqa: B027, most have nothing to do
+        """Called after each step of the optimiser."""
 
 
 @runtime_checkable
@@ -166,7 +176,7 @@ def train(
     """Train, or go on with the training that the folder holds. A finished one is not repeated.
 
     It runs where the objective lies. The folder holds `last.safetensors`, the whole state, and `best.safetensors`, the
-    weights of `objective.network` in its best epoch (in the last one, without a validation). Afterwards the objective
+    weights of `objective.kept` in its best epoch (in the last one, without a validation). Afterwards the objective
     has the weights of the last step.
 
     Args:
@@ -177,7 +187,7 @@ def train(
             `set_epoch` (see `Augmented`) it is told each epoch.
         settings: Of the loop.
         folder: Of the two files; created.
-        validate: Measures `objective.network` after each epoch, in the main process alone.
+        validate: Measures `objective.kept` after each epoch, in the main process alone.
         better: Name of the metric of `validate` that tells the best epoch: the highest, and of equal ones the last,
             as few pictures make many epochs equal. Early stopping waits for a higher one.
         facts: What else must be the same for a training to be continued: learning rate, classes, pictures.
@@ -280,7 +290,7 @@ class _Loop:
                 record.improved = record.epoch
             record.best, record.best_epoch = metrics.get(better), record.epoch
             if self.accelerator.is_main_process:
-                write_weights(self.folder / BEST_FILE, self.objective.network, {"epoch": record.epoch, **metrics})
+                write_weights(self.folder / BEST_FILE, self.objective.kept, {"epoch": record.epoch, **metrics})
         patience = self.settings.patience
         waited = record.epoch - record.improved
         record.stopped = patience is not None and waited >= patience and record.epoch < self.settings.epochs
@@ -304,6 +314,7 @@ class _Loop:
         factor = self.schedule(step, self.steps, self.settings.epochs)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
+        self.objective.share = step / (self.steps * self.settings.epochs)
         torch.manual_seed(step_seed(self.settings.seed, step, self.accelerator.process_index))
         total = torch.zeros((), device=self.accelerator.device)
         for part in passes:
@@ -316,6 +327,7 @@ class _Loop:
             self.accelerator.clip_grad_norm_(self.objective.parameters(), self.settings.clip_gradient)
         self.stepper.step()
         self.stepper.zero_grad()
+        self.objective.after_step()
         return mean
 
     def _pass(self, batch: dict[str, Tensor], weight: float) -> Tensor:

@@ -1,0 +1,130 @@
+"""Where label masks to learn from come from: the truth of a data set, or PNG files of a run or of anybody.
+
+A source is called with a sample and gives its mask in the class numbers of the data set: 0 background, class number +
+1, 255 undecided. Sources are plain objects that worker processes can be handed.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcam.datasets.dataset import Dataset
+from advcam.errors import DatasetError, RunError, SettingError, counted, one_line
+from advcam.pipeline.evaluation.predictions import MaskFiles
+from advcam.store.masks import read_mask
+from advcam.types import IGNORE, Mask, Sample
+
+
+@dataclass(frozen=True)
+class TrueMasks:
+    """The true masks of a data set.
+
+    Args:
+        dataset: With masks.
+    """
+
+    dataset: Dataset
+
+    def __call__(self, sample: Sample) -> Mask:
+        """The true mask of a picture.
+
+        Raises:
+            DatasetError: It has none, or a broken one.
+        """
+        mask = self.dataset.mask(sample.id)
+        if mask is None:
+            raise DatasetError(f"{sample.id} has no true mask; leave it out of the list")
+        return mask
+
+
+@dataclass(frozen=True)
+class WrittenMasks:
+    """Masks in PNG files.
+
+    Args:
+        files: Path of the mask of each picture, by its id.
+        numbers: (V,), class number of each value of the files, -1 where a value is no class.
+    """
+
+    files: dict[str, Path]
+    numbers: NDArray[np.int32]
+
+    def __call__(self, sample: Sample) -> Mask:
+        """The mask of a picture.
+
+        Raises:
+            DatasetError: It holds a number that is no class.
+            PictureError: It cannot be read.
+        """
+        path = self.files[sample.id]
+        mask = read_mask(path)
+        known = np.minimum(mask, len(self.numbers) - 1)
+        numbered: Mask = self.numbers[known]
+        wrong = (numbered < 0) | (mask != known)
+        if wrong.any():
+            raise DatasetError(
+                f"{path} holds the value {int(mask[wrong][0])}, which is no class; masks hold 0 for the background, "
+                "1 .. for the classes in their order, and 255 for what is undecided"
+            )
+        return numbered
+
+    def of(self, samples: Sequence[Sample]) -> list[Sample]:
+        """Those of the samples that have a file."""
+        return [sample for sample in samples if sample.id in self.files]
+
+
+def with_truth(dataset: Dataset, samples: Sequence[Sample]) -> list[Sample]:
+    """Those of the samples that have a true mask."""
+    return [sample for sample in samples if dataset.mask(sample.id) is not None]
+
+
+def written_masks(folder: Path, samples: Sequence[Sample], class_names: Sequence[str]) -> WrittenMasks:
+    """Masks in a folder, named as their pictures.
+
+    A run's folder (`pseudo/`, `predictions/`: `masks/` beside `classes.json`) says itself which number is which class.
+    Of other folders the numbers are those of the data set.
+
+    Args:
+        folder: Of a run, or of PNG files.
+        samples: The pictures.
+        class_names: K classes of the data set.
+
+    Raises:
+        SettingError: No picture has a mask there.
+        RunError: `classes.json` is damaged, or names a class that the data set has not.
+        DatasetError: Two files fit a picture equally well.
+    """
+    inner = folder / "masks" if (folder / "masks").is_dir() else folder
+    found = MaskFiles(inner)
+    names = {sample.id: found.name_of(sample) for sample in samples}
+    files = {id_: inner / f"{name}.png" for id_, name in names.items() if name is not None}
+    if not files:
+        raise SettingError(
+            f"{folder} holds no mask of these {counted(len(samples), 'picture')}; a mask is a PNG named as its picture"
+        )
+    return WrittenMasks(files, _numbers(inner.parent / "classes.json", class_names))
+
+
+def _numbers(path: Path, class_names: Sequence[str]) -> NDArray[np.int32]:
+    """Class number + 1 of each value of the masks."""
+    numbers = np.full(max(IGNORE, len(class_names)) + 2, -1, dtype=np.int32)
+    numbers[0], numbers[IGNORE] = 0, IGNORE
+    if not path.is_file():
+        numbers[1 : len(class_names) + 1] = np.arange(1, len(class_names) + 1)
+        return numbers
+    place = {name: number + 1 for number, name in enumerate(class_names)}
+    try:
+        entries = [e for e in json.loads(path.read_text(encoding="utf-8")) if "class_id" in e]
+        given = {int(entry["number"]): str(entry["name"]) for entry in entries}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged ({one_line(error)}); make the masks again in another folder") from error
+    unknown = [name for name in given.values() if name not in place]
+    if unknown:
+        raise RunError(f"{path} names the class {unknown[0]!r}; the data set has {', '.join(class_names)}")
+    for number, name in given.items():
+        numbers[number] = place[name]
+    return numbers

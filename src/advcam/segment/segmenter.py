@@ -1,0 +1,359 @@
+"""A segmentation network from pictures with label masks: train it, keep it in a folder, load it again.
+
+segmenter/  best.safetensors  last.safetensors  classes.txt  segmenter.json
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate.state import PartialState  # type: ignore[import-untyped]
+from accelerate.utils import gather_object  # type: ignore[import-untyped]
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from torch.utils.data import Dataset
+
+from advcam.classifiers.catalogue import checked_device
+from advcam.datasets.pictures import read_picture
+from advcam.errors import PictureError, RunError, SettingError, WeightsError, counted, one_line
+from advcam.evaluate.segmentation import ConfusionMatrix
+from advcam.segment.inference import InferenceSettings, label_mask
+from advcam.segment.network import SegmentationNetwork, create_network
+from advcam.segment.objective import SegmentationObjective
+from advcam.segment.pictures import MaskedPictures, MaskOf, PairedPictures, Survey, survey_masks
+from advcam.segment.semi.cct import CCTObjective
+from advcam.segment.semi.unimatch import UniMatchObjective
+from advcam.segment.settings import SegmenterSettings
+from advcam.store.files import write_text
+from advcam.store.run import JSON
+from advcam.training.checkpoint import finite
+from advcam.training.loop import BEST_FILE, Progress, TrainingResult, train
+from advcam.training.schedule import Group, create_optimizer
+from advcam.types import Sample
+
+FORMAT_VERSION = 1
+CLASSES_FILE, FACTS_FILE = "classes.txt", "segmenter.json"
+#: The metric that chooses the best epoch, where there are masks to choose by.
+MIOU = "miou"
+
+
+@dataclass(frozen=True)
+class Masked:
+    """Pictures with label masks.
+
+    Args:
+        samples: The pictures.
+        mask_of: The mask of each: 0 background, class number + 1, 255 undecided.
+        weights: Of the loss of pictures, by id; 1 where there is none.
+    """
+
+    samples: Sequence[Sample]
+    mask_of: MaskOf
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainedSegmenter:
+    """A segmentation network on disk and how it came about.
+
+    Args:
+        folder: Holds it; see `load_segmenter`.
+        class_names: Of its outputs, without the background.
+        pixels: Of each class in the masks, the background first, (C,).
+        training: How the training ended.
+        unreadable: What is wrong with pictures that could not be read, by id; others took their place.
+        warnings: One line each.
+    """
+
+    folder: Path
+    class_names: tuple[str, ...]
+    pixels: tuple[int, ...]
+    training: TrainingResult
+    unreadable: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Segmenter:
+    """A trained network, ready for pictures.
+
+    Args:
+        network: In evaluation mode.
+        class_names: K of them; output k + 1 is class k, output 0 the background.
+        settings: It was trained with.
+        device: Where it is.
+    """
+
+    network: SegmentationNetwork
+    class_names: tuple[str, ...]
+    settings: SegmenterSettings
+    device: torch.device
+
+
+def train_segmenter(
+    masked: Masked,
+    class_names: Sequence[str],
+    settings: SegmenterSettings,
+    folder: Path,
+    *,
+    weak: Masked | None = None,
+    val: Masked | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    device: str | torch.device = "cpu",
+) -> TrainedSegmenter:
+    """Train a segmentation network, or go on with the training that the folder holds.
+
+    Args:
+        masked: Pictures with masks: true ones, or pseudo-labels. In semi-supervised training the strong ones.
+        class_names: The K classes: a mask holds 0, 1 .. K and 255.
+        settings: Of network and training.
+        folder: Where the network is kept; created.
+        weak: The other pictures of semi-supervised training; 255 everywhere where there is no pseudo-label.
+        val: By whose true masks the best epoch is chosen, which is supervision; None keeps the last one.
+        progress: Told every few steps and after each epoch.
+        device: "cpu", "cuda", "cuda:1" ..
+
+    Raises:
+        PictureError: A mask does not fit its picture or these classes, or nothing is left to learn from.
+        SettingError: Settings that do not go together, or too few pictures for the batch.
+        ModelError: The network or device is not there; the training diverged.
+        WeightsError: The pretrained weights do not fit.
+        RunError: The folder holds another training, or cannot be written to.
+    """
+    if (settings.semi is None) != (weak is None):
+        raise SettingError("semi-supervised training needs both: weak pictures, and the method in semi")
+    survey = _survey(masked, len(class_names) + 1)
+    masked = _decided(masked, survey)
+    if weak is not None:
+        _survey(weak, len(class_names) + 1)
+    network = create_network(settings.network, len(class_names) + 1, settings.seed)
+    pictures = _pictures(masked, weak, class_names, network, settings)
+    _check_batch(network, len(pictures), settings)
+    objective = _objective(network, settings).to(checked_device(device))
+    result = train(
+        objective,
+        create_optimizer(settings.optimizer, _groups(objective, settings)),
+        settings.schedule_of(),
+        pictures,
+        settings,
+        folder,
+        validate=_validation(objective, val),
+        better=MIOU,
+        facts={"class_names": list(class_names), "samples": _digest(survey, masked, weak, val)},
+        progress=progress,
+    )
+    trained = TrainedSegmenter(
+        folder,
+        tuple(class_names),
+        tuple(int(count) for count in survey.pixels),
+        result,
+        _gathered(pictures.unreadable()),
+        tuple(_warnings(survey, class_names, len(pictures.undecided()))),
+    )
+    if PartialState().is_main_process:
+        _write(trained, settings)
+    PartialState().wait_for_everyone()
+    return trained
+
+
+def load_segmenter(folder: Path, device: str | torch.device = "cpu") -> Segmenter:
+    """The network that a training left, with the weights that were kept.
+
+    Args:
+        folder: Of the training, or of a run that has it in `segmenter/`.
+        device: Where it is to work.
+
+    Raises:
+        RunError: The folder holds none, or a damaged one.
+        WeightsError: Its weights are gone or damaged.
+        ModelError: The network or device is not there.
+    """
+    folder = folder / "segmenter" if (folder / "segmenter").is_dir() else folder
+    path = folder / FACTS_FILE
+    if not path.is_file():
+        raise RunError(
+            f"{folder} holds no trained segmentation network ({FACTS_FILE} is missing); name the --out of advcam "
+            "segment or advcam run, or finish its training"
+        )
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if facts["advcam_segmenter"] != FORMAT_VERSION:
+            raise ValueError(f"it has format {facts['advcam_segmenter']}, expected {FORMAT_VERSION}")
+        settings = SegmenterSettings(**facts["settings"])
+        names = tuple(str(name) for name in facts["class_names"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged ({one_line(error)}); train again in another folder") from error
+    untrained = settings.network.model_copy(update={"weights": "random"})
+    network = create_network(untrained, len(names) + 1)
+    try:
+        network.load_state_dict(load_file(folder / BEST_FILE))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise WeightsError(
+            f"{folder / BEST_FILE} does not hold the weights of this network ({one_line(error)}); train again in "
+            "another folder"
+        ) from error
+    where = checked_device(device)
+    return Segmenter(network.eval().requires_grad_(False).to(where), names, settings, where)
+
+
+def validation_miou(network: SegmentationNetwork, val: Masked) -> dict[str, float]:
+    """mIoU on whole pictures at one scale, unflipped, against true masks.
+
+    Raises:
+        PictureError: Not one picture can be read.
+    """
+    matrix = ConfusionMatrix(network.num_classes)
+    plain = InferenceSettings(flip=False)
+    for sample in val.samples:
+        truth = val.mask_of(sample)
+        picture = read_picture(sample.path).convert("RGB")
+        matrix.add(truth, label_mask(network, np.asarray(picture), plain))
+    return {MIOU: matrix.scores().miou}
+
+
+def _survey(masked: Masked, num_classes: int) -> Survey:
+    """Every mask looked at once, before hours of training with a wrong one."""
+    survey = survey_masks(masked.samples, masked.mask_of, num_classes)
+    if survey.problems:
+        more = f"; and {len(survey.problems) - 1} more like it" if len(survey.problems) > 1 else ""
+        raise PictureError(f"{survey.problems[0]}{more}")
+    if not survey.pixels.sum():
+        raise PictureError(
+            f"all {counted(len(masked.samples), 'mask')} are undecided (255) everywhere; make pseudo-labels with a "
+            "smaller band"
+        )
+    return survey
+
+
+def _decided(masked: Masked, survey: Survey) -> Masked:
+    """The pictures whose masks say something."""
+    left_out = set(survey.undecided)
+    return replace(masked, samples=[sample for sample in masked.samples if sample.id not in left_out])
+
+
+def _pictures(
+    masked: Masked,
+    weak: Masked | None,
+    class_names: Sequence[str],
+    network: SegmentationNetwork,
+    settings: SegmenterSettings,
+) -> MaskedPictures | PairedPictures:
+    if weak is None:
+        return MaskedPictures(
+            masked.samples,
+            masked.mask_of,
+            num_classes=network.num_classes,
+            crop=settings.crop,
+            scales=settings.scales,
+            normalise=network.normalisation,
+            seed=settings.seed,
+            weights=masked.weights or None,
+        )
+    return PairedPictures(
+        masked.samples,
+        masked.mask_of,
+        weak.samples,
+        weak.mask_of,
+        class_names=class_names,
+        crop=settings.crop,
+        scales=settings.scales,
+        normalise=network.normalisation,
+        seed=settings.seed,
+    )
+
+
+def _check_batch(network: SegmentationNetwork, count: int, settings: SegmenterSettings) -> None:
+    """A batch normalisation that learns needs two pictures in every pass."""
+    head = [module for name, module in network.named_modules() if not name.startswith("encoder")]
+    if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in head):
+        return
+    last = settings.batch_size if settings.drop_last else count % settings.batch_size or settings.batch_size
+    smallest = min(settings.batch_size, last) // settings.accumulate
+    if smallest < 2:
+        raise SettingError(
+            f"{settings.network.head} has batch normalisations and needs 2 pictures in every pass; with "
+            f"{counted(count, 'picture')}, batch_size {settings.batch_size} and accumulate {settings.accumulate} one has "
+            f"{smallest}; set drop_last=true or another batch_size, or take the head deeplabv2"
+        )
+
+
+def _objective(network: SegmentationNetwork, settings: SegmenterSettings) -> SegmentationObjective:
+    if settings.semi is None:
+        return SegmentationObjective(network, settings.objective)
+    if settings.semi.method == "cct":
+        with torch.random.fork_rng(devices=()):  # its decoders start at random
+            torch.manual_seed(settings.seed)
+            return CCTObjective(network, settings.objective, settings.semi.cct)
+    return UniMatchObjective(network, settings.objective, settings.semi.unimatch)
+
+
+def _groups(objective: SegmentationObjective, settings: SegmenterSettings) -> list[Group]:
+    """Of the network, and of what the objective learns beside it."""
+    groups = objective.network.parameter_groups(settings.lr, settings.weight_decay)
+    if isinstance(objective, CCTObjective):
+        fast = {"lr": 10 * settings.lr, "multiplier": 10.0, "weight_decay": settings.weight_decay}
+        groups.append({"params": list(objective.auxiliary_parameters()), **fast})
+    return groups
+
+
+def _validation(objective: SegmentationObjective, val: Masked | None) -> Callable[[], dict[str, float]] | None:
+    return None if val is None else lambda: validation_miou(objective.kept, val)
+
+
+def _digest(surveyed: Survey, *groups: Masked | None) -> str:
+    """Equal where two trainings have the same pictures and weights, and as many pixels of each class."""
+    content = [
+        [(sample.id, sample.labels, group.weights.get(sample.id)) for sample in group.samples]
+        for group in groups
+        if group is not None
+    ]
+    text = json.dumps([surveyed.pixels.tolist(), content], ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _warnings(survey: Survey, class_names: Sequence[str], undecided: int) -> list[str]:
+    words = []
+    absent = [name for name, count in zip(class_names, survey.pixels[1:].tolist(), strict=True) if not count]
+    if absent:
+        more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+        verb = "is" if len(absent) == 1 else "are"
+        words.append(
+            f"{', '.join(absent[:5])}{more} {verb} in no mask: the network cannot learn what it is never shown"
+        )
+    if survey.undecided:
+        words.append(f"{counted(len(survey.undecided), 'mask')} left out: undecided (255) everywhere")
+    if undecided:
+        words.append(f"{counted(undecided, 'picture')} gave a crop without a decided pixel; others took their place")
+    return words
+
+
+def _gathered(own: Mapping[str, str]) -> dict[str, str]:
+    """What all processes could not read, by id."""
+    found: dict[str, str] = {}
+    for reasons in gather_object([dict(own)]):
+        found |= reasons
+    return found
+
+
+def _write(trained: TrainedSegmenter, settings: SegmenterSettings) -> None:
+    """The two files beside the weights."""
+    training = trained.training
+    write_text(trained.folder / CLASSES_FILE, "".join(f"{name}\n" for name in trained.class_names))
+    facts: dict[str, JSON] = {
+        "advcam_segmenter": FORMAT_VERSION,
+        "class_names": list(trained.class_names),
+        "pixels": list(trained.pixels),
+        "best_epoch": training.best_epoch,
+        "epochs": training.epoch,
+        "steps": training.step,
+        "history": [{name: finite(value) for name, value in epoch.items()} for epoch in training.history],
+        "unreadable": dict(trained.unreadable),
+        "warnings": list(trained.warnings),
+        "settings": settings.model_dump(mode="json"),
+    }
+    write_text(trained.folder / FACTS_FILE, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
