@@ -1,4 +1,4 @@
-"""What training a segmentation network means: the loss of its masks, frozen statistics, and an average of its weights."""
+"""What training a segmentation network means: the loss of masks, frozen statistics, an average of the weights."""
 
 import copy
 from typing import Literal

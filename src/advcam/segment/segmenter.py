@@ -16,7 +16,6 @@ from accelerate.utils import gather_object  # type: ignore[import-untyped]
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
-from torch.utils.data import Dataset
 
 from advcam.classifiers.catalogue import checked_device
 from advcam.datasets.pictures import read_picture
@@ -277,8 +276,8 @@ def _check_batch(network: SegmentationNetwork, count: int, settings: SegmenterSe
     if smallest < 2:
         raise SettingError(
             f"{settings.network.head} has batch normalisations and needs 2 pictures in every pass; with "
-            f"{counted(count, 'picture')}, batch_size {settings.batch_size} and accumulate {settings.accumulate} one has "
-            f"{smallest}; set drop_last=true or another batch_size, or take the head deeplabv2"
+            f"{counted(count, 'picture')}, batch_size {settings.batch_size} and accumulate {settings.accumulate} one "
+            f"has {smallest}; set drop_last=true or another batch_size, or take the head deeplabv2"
         )
 
 
