@@ -129,6 +129,14 @@ def test_without_image_labels_the_masks_say_what_is_shown() -> None:
     assert all(sample.labels is None for sample in chosen)
 
 
+def test_rare_classes_come_first() -> None:
+    """The elk never stands alone: with it the ant is there too, and two pictures show all three."""
+    data = Toy({f"{n}": ("ant", "elk") if n == 7 else ("ant",) if n < 9 else ("bee",) for n in range(12)})
+    for seed in range(5):
+        first, second = data.draw("2", seed)
+        assert (first, data.shown[second]) == ("7", ("bee",))
+
+
 def test_pictures_that_show_nothing_count_as_a_class() -> None:
     data = Toy({f"{n}": ("ant",) if n < 9 else () for n in range(12)})
     assert sum(not data.shown[id_] for id_ in data.draw("4")) == 2

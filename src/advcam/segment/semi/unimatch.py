@@ -153,6 +153,5 @@ def consistency(logits: Tensor, targets: Tensor, inside: Tensor) -> Tensor:
 
 
 def _enlarged(logits: Tensor, pixels: Tensor) -> Tensor:
-    """Scores at the size of pixels (N, H, W), in float32 also where autocast would take them to half precision."""
-    with torch.autocast(logits.device.type, enabled=False):
-        return functional.interpolate(logits.float(), size=pixels.shape[-2:], mode="bilinear", align_corners=False)
+    """Scores at the size of pixels (N, H, W), in float32."""
+    return functional.interpolate(logits.float(), size=pixels.shape[-2:], mode="bilinear", align_corners=False)
