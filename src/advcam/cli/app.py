@@ -15,6 +15,7 @@ import advcam
 from advcam.cli.analyze import analyze
 from advcam.cli.data import data
 from advcam.cli.evaluate import evaluate
+from advcam.cli.predict import predict
 from advcam.cli.run import refine, train
 from advcam.cli.run import run as run_recipe
 from advcam.cli.tune import tune
@@ -38,6 +39,7 @@ app.command(tune)
 app.command(train)
 app.command(refine)
 app.command(run_recipe, name="run")
+app.command(predict)
 _messages = Console(stderr=True)
 
 

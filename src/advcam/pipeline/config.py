@@ -129,5 +129,7 @@ def validated(kind: type[AnySettings], values: Mapping[str, object]) -> AnySetti
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = next((str(key) for key in first["loc"] if key not in ("method", "model", "outputs")), "settings")
+        where = next(
+            (str(key) for key in first["loc"] if key not in ("method", "model", "outputs", "inference")), "settings"
+        )
         raise SettingError(f"{where.replace('_', '-')}: {first['msg']}; got {first['input']!r}") from error

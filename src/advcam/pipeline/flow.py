@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _READERS = 4
-_WAITING = 128  # results that may wait to be written
+_WAITING = 128  # results that may wait to be written, where nothing else is said
 
 
 def read_ahead(
@@ -43,9 +43,13 @@ class WriteBehind:
     """One thread that does what it is given, in order; as a context manager it has done everything at the end.
 
     The first error ends the work: nothing that was given later is done, and the error is raised to the giver.
+
+    Args:
+        room: Results that may wait.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = _WAITING) -> None:
+        self.room = room
         self._pool = ThreadPoolExecutor(1)
         self._waiting: deque[Future[None]] = deque()
 
@@ -66,7 +70,7 @@ class WriteBehind:
         Raises:
             BaseException: What was given before failed.
         """
-        while self._waiting and (len(self._waiting) > _WAITING or self._waiting[0].done()):
+        while self._waiting and (len(self._waiting) >= self.room or self._waiting[0].done()):
             self._done(self._waiting.popleft())
         self._waiting.append(self._pool.submit(function, *arguments))
 

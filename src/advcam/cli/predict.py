@@ -1,0 +1,120 @@
+"""`advcam predict`: label masks of pictures by a trained segmentation network."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from advcam.cli.evaluate import Bar
+from advcam.errors import counted
+
+if TYPE_CHECKING:
+    from advcam.pipeline.predicting.predict import PredictSummary
+
+_SKIPPED, _INTERRUPTED = 1, 130
+_NAMED = 8  # classes that the end names
+
+
+def predict(
+    *inputs: str,
+    segmenter: Path,
+    out: Path,
+    labels: str | None = None,
+    scales: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True)] = None,
+    flip: bool | None = None,
+    max_side: int | None = None,
+    tile: int | None = None,
+    crf: bool = False,
+    precision: Literal["auto", "float32", "bfloat16", "float16"] | None = None,
+    boxes: Literal["largest", "all"] = "largest",
+    overlays: bool = True,
+    device: str = "cpu",
+    quiet: bool = False,
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> int:
+    """Masks, boxes and overlays of your pictures by a trained segmenter. The same command goes on where it stopped.
+
+    Args:
+        inputs: Pictures, folders (searched through), or patterns in quotes.
+        segmenter: Folder of the run that trained it, or its folder segmenter.
+        out: Folder of the run.
+        labels: A CSV (image,labels; several separated by ;) or "folders", where the classes of a picture are known: no
+            other class is predicted in it.
+        scales: Sizes of the picture whose probabilities are averaged; 1 when left away.
+        flip: Whether the mirrored picture takes part, as it does when left away, at twice the cost.
+        max_side: Larger pictures are worked on at this size; 1024 when left away, 0 for no limit.
+        tile: Side of the tiles of pictures that are larger after that, a multiple of 32; 1024 when left away.
+        crf: Follow the edges of the picture by DeepLab's dense CRF, which takes seconds.
+        precision: Number format of the network; what the device is fastest in when left away.
+        boxes: The largest part of each class (when left away), or all.
+        overlays: Write pictures with their masks over them, as is done when left away.
+        device: cpu, cuda, cuda:1, mps.
+        quiet: No progress.
+        json_: Print the summary as JSON.
+    """
+    from dataclasses import asdict
+
+    from advcam.pipeline.predicting.predict import predict_pictures, predict_settings
+
+    given = {"scales": scales or None, "flip": flip, "tile": tile, "crf": crf or None, "precision": precision}
+    inference: dict[str, object] = {name: value for name, value in given.items() if value is not None}
+    if max_side is not None:
+        inference["max_side"] = max_side or None
+    settings = predict_settings(
+        inputs=inputs,
+        segmenter=segmenter,
+        out=out,
+        labels=labels,
+        inference=inference,
+        boxes=boxes,
+        overlays=overlays,
+        device=device,
+    )
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    with PredictBar(console, quiet) as bar:
+        summary = predict_pictures(settings, bar)
+    if not quiet:
+        _say(summary, out, console)
+    if json_:
+        sys.stdout.write(json.dumps(asdict(summary), ensure_ascii=False) + "\n")
+    if summary.interrupted:
+        return _INTERRUPTED
+    return _SKIPPED if summary.skipped else 0
+
+
+class PredictBar(Bar):
+    """A bar of the pictures, and a line for each that cannot be used."""
+
+    def __init__(self, console: Console, quiet: bool) -> None:
+        super().__init__(console, quiet)
+        self.quiet = quiet
+
+    def __enter__(self) -> "PredictBar":
+        super().__enter__()
+        return self
+
+    def skipped(self, name: str, reason: str) -> None:
+        """A line."""
+        if not self.quiet:
+            self.progress.console.print(f"skipped {name}: {reason}", soft_wrap=True)
+        self.step()
+
+
+def _say(summary: "PredictSummary", out: Path, console: Console) -> None:
+    """The end of a run in words."""
+    for warning in summary.warnings:
+        console.print(f"note {warning}", soft_wrap=True)
+    done = f"{counted(summary.computed, 'picture')} predicted in {summary.seconds:g} s"
+    done += f", {summary.already_done} were already done" if summary.already_done else ""
+    done += f", {len(summary.skipped)} skipped (named in summary.json)" if summary.skipped else ""
+    console.print(f"{'interrupted' if summary.interrupted else 'done'} {done}", soft_wrap=True)
+    if summary.interrupted:
+        console.print("everything so far is valid; the same command goes on where it stopped")
+    if summary.computed + summary.already_done:
+        shown = sorted(summary.classes.items(), key=lambda item: (-item[1], item[0]))
+        words = ", ".join(f"{name} in {count}" for name, count in shown[:_NAMED]) or "nothing but background"
+        console.print(f"found     {words}{' ..' * (len(shown) > _NAMED)}", soft_wrap=True)
+    console.print(f"masks in  {out / 'masks'}, boxes.json and predictions.json beside them", soft_wrap=True)

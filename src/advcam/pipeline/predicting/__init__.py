@@ -1,0 +1,1 @@
+"""`advcam predict`: what a trained segmentation network makes of new pictures."""
