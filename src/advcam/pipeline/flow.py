@@ -45,7 +45,7 @@ class WriteBehind:
     The first error ends the work: nothing that was given later is done, and the error is raised to the giver.
 
     Args:
-        room: Results that may wait.
+        room: Results that may wait, the one that is being written among them.
     """
 
     def __init__(self, room: int = _WAITING) -> None:
