@@ -244,6 +244,7 @@ def test_a_pair(tmp_path: Path) -> None:
     assert [number_of(item["weak_pictures"]) for item in items] == [0, 1, 2]
     labels = [[True, False, True, False], [True, False, False, False], [True] * 4]
     assert [item["labels"].tolist() for item in items] == labels, "background, and labels where they are known"
+    assert paired(strong, weak[:2]).labels.tolist() == labels[:2]
 
 
 def test_without_pseudo_labels_nothing_is_known(tmp_path: Path) -> None:

@@ -319,7 +319,7 @@ def _possible_classes(samples: Sequence[Sample], class_names: Sequence[str]) -> 
     """Which classes may occur in each picture, (N, C) bool: background and its labels, or all where it has none."""
     known = label_matrix([replace(sample, labels=sample.labels or ()) for sample in samples], class_names).bool()
     possible = torch.cat([torch.ones((len(samples), 1), dtype=torch.bool), known], dim=1)
-    possible[[sample.labels is None for sample in samples]] = True
+    possible[torch.tensor([sample.labels is None for sample in samples])] = True
     return possible
 
 
