@@ -251,7 +251,7 @@ def create_network(settings: NetworkSettings, num_classes: int, seed: int = 0) -
 def _smp(settings: NetworkSettings, num_classes: int, start: StartingPoint) -> nn.Module:
     """A network of segmentation-models-pytorch whose backbone has the weights of another."""
     try:
-        import segmentation_models_pytorch as smp  # type: ignore[import-untyped]  # optional
+        import segmentation_models_pytorch as smp  # optional
     except ModuleNotFoundError as error:
         raise SettingError(
             f"{settings.head} needs segmentation-models-pytorch; run: pip install 'advcam[smp]', or take deeplabv2"
