@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from advcam.errors import RunError
-from advcam.report.chain_page import ChainPicture, ScoreRow, StageRow, write_chain_page
-from advcam.types import Attribution
+from advcam.report.chain_page import ChainPicture, ScoreRow, ScoreTable, StageRow, write_chain_page
+from advcam.types import Attribution, Box
 
 STAGES = [
     StageRow("train", 12.34, [("network", "lite0, 2 classes"), ("loss", "0.1")], ["one picture only shows cat"], 0),
@@ -105,7 +105,7 @@ def picture(sample_id: str = "a/cat.jpg", **changes: Any) -> ChainPicture:
 def write(tmp_path: Path) -> Callable[..., str]:
     def write(*pictures: ChainPicture, **changes: Any) -> str:
         facts = [("Data", "folders in photos, split train"), ("Classes", "2")]
-        given = {"title": "From labels", "facts": facts, "stages": STAGES, "headline": "mIoU", "scores": SCORES}
+        given = {"title": "From labels", "facts": facts, "stages": STAGES, "scores": [ScoreTable("mIoU", SCORES)]}
         write_chain_page(tmp_path / "report.html", **(given | changes), pictures=pictures)
         return (tmp_path / "report.html").read_text(encoding="utf-8")
 
@@ -135,11 +135,38 @@ def test_scores_of_each_stage_in_per_cent(write: Callable[..., str]) -> None:
 
 
 def test_scores_of_zero_and_none_at_all(write: Callable[..., str]) -> None:
-    zero = Page(write(scores=[ScoreRow("localize", {"oracle": 0.0})]))
+    zero = Page(write(scores=[ScoreTable("mIoU", [ScoreRow("localize", {"oracle": 0.0})])]))
     assert zero.tables["scores"][1] == ["localize", "0.0", ""]
-    none = Page(write(scores=[], headline=""))
+    none = Page(write(scores=[]))
     assert "scores" not in none.tables
     assert "oracle" not in none.text
+
+
+def test_a_table_for_each_score(write: Callable[..., str]) -> None:
+    other = ScoreTable("GT-known Loc", [ScoreRow("localize", {"validated": 0.25}), ScoreRow("pseudo", {"masks": 0.5})])
+    source = write(scores=[ScoreTable("MaxBoxAccV2", SCORES), other])
+    page = Page(source)
+    assert page.tables["scores"][1] == ["localize", "50.0", "25.0", "", ""]
+    assert page.tables["scores2"] == [
+        ["stage", "validated", "masks", ""],
+        ["localize", "25.0", "", ""],
+        ["pseudo", "", "50.0", ""],
+    ]
+    assert page.text.index("MaxBoxAccV2, per cent") < page.text.index("GT-known Loc, per cent")
+    assert re.findall(r"width: ([\d.]+)%\"", source)[3:] == ["50.0", "100.0"], "relative to the highest of the table"
+
+
+def test_boxes_are_drawn_where_boxes_are_the_truth(write: Callable[..., str]) -> None:
+    """The found one in the colour of its class, the true one in white, each at its place."""
+    found, true = Box(0, 10, 10, 40, 30, 1.0), Box(0, 50, 20, 80, 50, 1.0)
+    page = Page(write(picture(truth=None, boxes=(found,), true_boxes=(true,))))
+    assert page.captions[-1] == "boxes, the truth in white"
+    uri = str(page.images[-1]["src"])
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB"), dtype=int)
+    assert shown[35, 50:52].mean() > 180, "left side of the true box"
+    assert np.ptp(shown[20, 10:12].mean(axis=0)) > 60, "left side of the found box"
+    assert np.ptp(shown[20, 25]) < 12, "nothing inside"
+    assert "boxes, the truth in white" not in Page(write(picture(boxes=(found,)))).captions
 
 
 def test_pictures_on_their_way(write: Callable[..., str]) -> None:
@@ -188,7 +215,9 @@ def test_names_are_text_and_not_markup(write: Callable[..., str]) -> None:
     bad = '<script>alert("1")</script>&amp;\' onerror=x'
     shown = picture(bad, labels=(bad,), maps={"localize": attribution(bad)}, names={1: bad, 2: bad})
     stages = [StageRow(bad, 1.0, [(bad, bad)], [bad], 0)]
-    source = write(shown, title=bad, facts=[(bad, bad)], stages=stages, scores=[ScoreRow(bad, {bad: 0.5})])
+    source = write(
+        shown, title=bad, facts=[(bad, bad)], stages=stages, scores=[ScoreTable(bad, [ScoreRow(bad, {bad: 0.5})])]
+    )
     assert "<script" not in source
     page = Page(source)
     assert page.tables["stages"][1] == [bad, "1.0 s", f"{bad}: {bad} {bad}"]
@@ -204,6 +233,6 @@ def test_the_page_is_whole_or_not_there(tmp_path: Path, write: Callable[..., str
         raise RunError("the maps are damaged")
 
     with pytest.raises(RunError, match="the maps are damaged"):
-        write_chain_page(tmp_path / "report.html", "t", [], [], "", [], broken())
+        write_chain_page(tmp_path / "report.html", "t", [], [], [], broken())
     assert (tmp_path / "report.html").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from advcam.report.figures import class_colour, data_uri, heat_overlay, mask_overlay, shrink
+from advcam.report.figures import box_overlay, class_colour, data_uri, heat_overlay, mask_overlay, shrink
 from advcam.report.template import render
-from advcam.types import IGNORE, Attribution
+from advcam.types import IGNORE, Attribution, Box
 
 _WIDTH = 260
 
@@ -47,6 +47,29 @@ class ScoreRow:
     scores: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class ScoreTable:
+    """One score of every stage.
+
+    Args:
+        title: Name of the score.
+        rows: One for each stage that was scored.
+    """
+
+    title: str
+    rows: Sequence[ScoreRow]
+
+    @property
+    def kinds(self) -> list[str]:
+        """The columns: every supervision that occurs."""
+        return list(dict.fromkeys(kind for row in self.rows for kind in row.scores))
+
+    @property
+    def highest(self) -> float:
+        """What the bars are relative to."""
+        return max((score for row in self.rows for score in row.scores.values()), default=1.0) or 1.0
+
+
 @dataclass(frozen=True, eq=False)
 class ChainPicture:
     """A picture on its way.
@@ -60,6 +83,8 @@ class ChainPicture:
         truth: True mask (H, W); None where there is none.
         names: Class names by the numbers of the masks.
         confidence: Lowest of its classes; None where there is no pseudo-label.
+        boxes: Of the pseudo-label.
+        true_boxes: Where boxes are the truth; the boxes are drawn only there.
     """
 
     sample_id: str
@@ -70,6 +95,8 @@ class ChainPicture:
     truth: NDArray[np.int32] | None
     names: Mapping[int, str]
     confidence: float | None
+    boxes: Sequence[Box] = ()
+    true_boxes: Sequence[Box] = ()
 
 
 @dataclass(frozen=True)
@@ -97,8 +124,7 @@ def write_chain_page(
     title: str,
     facts: Sequence[tuple[str, str]],
     stages: Sequence[StageRow],
-    headline: str,
-    scores: Sequence[ScoreRow],
+    scores: Sequence[ScoreTable],
     pictures: Iterable[ChainPicture],
 ) -> None:
     """Write the page.
@@ -108,15 +134,12 @@ def write_chain_page(
         title: Headline.
         facts: Of the whole chain.
         stages: Done so far.
-        headline: Name of the score.
-        scores: One row for each stage that was scored.
+        scores: A table for each score, the most important first.
         pictures: Shown.
 
     Raises:
         RunError: The file cannot be written.
     """
-    kinds = list(dict.fromkeys(kind for row in scores for kind in row.scores))
-    highest = max((score for row in scores for score in row.scores.values()), default=1.0) or 1.0
     rows = (_row(picture) for picture in pictures)
     render(
         path,
@@ -124,10 +147,7 @@ def write_chain_page(
         title=title,
         facts=facts,
         stages=stages,
-        headline=headline,
-        kinds=kinds,
         scores=scores,
-        highest=highest,
         rows=rows,
     )
 
@@ -143,6 +163,10 @@ def _row(shown: ChainPicture) -> _Row:
         if mask is not None:
             frames.append(_Frame(caption, data_uri(_mask(small, mask), quality=82)))
             numbers |= {int(number) for number in np.unique(mask)} - {0, IGNORE}
+    if shown.true_boxes:
+        size = (shown.picture.height, shown.picture.width)
+        overlay = box_overlay(small, size, shown.boxes, shown.true_boxes)
+        frames.append(_Frame("boxes, the truth in white", data_uri(overlay, quality=82)))
     chips = [(shown.names.get(number, f"class {number}"), class_colour(number)) for number in sorted(numbers)]
     undecided = any(mask is not None and bool((mask == IGNORE).any()) for mask in (shown.mask, shown.truth))
     return _Row(shown.sample_id, ", ".join(shown.labels), shown.confidence, frames, chips, undecided)

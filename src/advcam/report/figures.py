@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from advcam.colours import blend, heat, voc_palette
-from advcam.types import FloatArray
+from advcam.types import Box, FloatArray
 
 _PALETTE = voc_palette()
 
@@ -44,6 +44,26 @@ def mask_overlay(picture: Image.Image, mask: NDArray[np.int32]) -> Image.Image:
     pale = blend(grey, np.full_like(grey, 255), 0.45)
     tinted = blend(np.asarray(picture), _PALETTE[_palette_index(numbers)], 0.6)
     return Image.fromarray(np.where(numbers[..., None] > 0, tinted, pale))
+
+
+def box_overlay(picture: Image.Image, size: tuple[int, int], boxes: Sequence[Box], truth: Sequence[Box]) -> Image.Image:
+    """The picture with outlines of boxes: the found ones in the colour of their class, the true ones in white.
+
+    Args:
+        picture: At any size.
+        size: (H, W) of the pixels in which boxes are given.
+        boxes: Found.
+        truth: True.
+    """
+    drawn, (height, width) = picture.copy(), size
+    lines = ImageDraw.Draw(drawn)
+    across, down = drawn.width / width, drawn.height / height
+    for box, colour in [*((t, "white") for t in truth), *((b, class_colour(b.class_id + 1)) for b in boxes)]:
+        x0, y0 = box.x0 * across, box.y0 * down
+        x1, y1 = max(x0, box.x1 * across - 1), max(y0, box.y1 * down - 1)
+        lines.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline="black", width=4)
+        lines.rectangle((x0, y0, x1, y1), outline=colour, width=2)
+    return drawn
 
 
 def class_colour(number: int) -> str:

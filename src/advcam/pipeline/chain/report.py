@@ -10,15 +10,15 @@ import advcam
 from advcam.datasets.pictures import read_picture
 from advcam.errors import PictureError
 from advcam.pipeline.chain.pictures import Pictures
-from advcam.pipeline.chain.scoring import HEADLINES, of_masks
+from advcam.pipeline.chain.scoring import HEADLINES, of_masks, shown_scores
 from advcam.pipeline.chain.settings import ChainSettings
 from advcam.pipeline.chain.stage import StageRecord
 from advcam.pipeline.targets import evenly
-from advcam.report.chain_page import ChainPicture, ScoreRow, StageRow, write_chain_page
+from advcam.report.chain_page import ChainPicture, ScoreRow, ScoreTable, StageRow, write_chain_page
 from advcam.store.maps import MapStore
 from advcam.store.masks import read_mask
 from advcam.store.run import output_names
-from advcam.types import Attribution, Sample
+from advcam.types import Attribution, Box, Sample
 
 _TITLE = "From image labels to masks"
 
@@ -41,30 +41,43 @@ def write_chain_report(
     dataset = pictures.dataset
     facts = [
         ("Data", f"{dataset.title} in {dataset.root.name}, split {settings.data.masks_split}"),
-        ("Pictures", f"{len(pictures.train)} to learn, {len(pictures.val)} to choose, {len(pictures.masks)} to mask"),
+        ("Pictures", _counts(pictures)),
         ("Classes", f"{len(dataset.class_names)}"),
         ("advcam", advcam.__version__),
     ]
     done = {record.name for record in records}
     rows = [StageRow(r.name, r.seconds, r.facts, r.notes, len(r.skipped)) for r in records]
-    headline, scores = _scores(out / "metrics") if "evaluate" in done else ("", [])
+    scores = _scores(out / "metrics") if "evaluate" in done else []
     stores = {name: MapStore(folder) for name, folder in maps.items()}
     shown = _shown(out, pictures, stores, settings.outputs.report_pictures, "pseudo" in done)
-    write_chain_page(out / "report.html", _TITLE, facts, rows, headline, scores, shown)
+    write_chain_page(out / "report.html", _TITLE, facts, rows, scores, shown)
 
 
-def _scores(folder: Path) -> tuple[str, list[ScoreRow]]:
-    """Name of the score, and the scores of each stage, from the files of the evaluation, in their order."""
+def _counts(pictures: Pictures) -> str:
+    """How many pictures do what."""
+    uses = {
+        "to learn": pictures.train,
+        "to choose the epoch": pictures.val,
+        "to choose the threshold": pictures.labelled,
+        "to mask": pictures.masks,
+    }
+    return ", ".join(f"{len(samples)} {use}" for use, samples in uses.items() if samples)
+
+
+def _scores(folder: Path) -> list[ScoreTable]:
+    """Scores of each stage, from the files of the evaluation, in their order; the headline first."""
     files = sorted(folder.glob("*/evaluation.json"), key=lambda path: path.stat().st_mtime_ns)
     results: list[tuple[str, dict[str, Any]]] = [(f.parent.name, json.loads(f.read_text("utf-8"))) for f in files]
-    rows = []
-    for name, result in results:
-        own = [row for row in result["rows"] if row["name"] == "predictions"]
-        scores = {row["supervision"]: row["scores"][result["headline"]] or 0.0 for row in own}
-        masks = of_masks(result["predictions"])
-        rows.append(ScoreRow(name, {"masks" if masks else kind: score for kind, score in scores.items()}))
-    headline = results[0][1]["headline"] if results else ""
-    return HEADLINES.get(headline, headline), rows
+    if not results:
+        return []
+    names = shown_scores(results[0][1]["headline"], results[0][1]["rows"][0]["scores"])
+    return [ScoreTable(HEADLINES.get(n, n), [_row(stage, result, n) for stage, result in results]) for n in names]
+
+
+def _row(stage: str, result: dict[str, Any], name: str) -> ScoreRow:
+    own = [row for row in result["rows"] if row["name"] == "predictions"]
+    masks = of_masks(result["predictions"])
+    return ScoreRow(stage, {"masks" if masks else row["supervision"]: row["scores"][name] or 0.0 for row in own})
 
 
 def _shown(
@@ -77,6 +90,9 @@ def _shown(
     first = next(iter(stored.values()))
     there = [sample for sample in pictures.masks if sample.id in first]
     sure = _confidence(out / "pseudo" / "confidence.csv") if labelled else {}
+    found = _boxes(out / "pseudo" / "boxes.json") if labelled else {}
+    class_names = {number + 1: name for number, name in enumerate(pictures.dataset.class_names)}
+    class_names |= _class_names(out / "pseudo" / "classes.json") if labelled else {}
     doubtful = sorted((s for s in there if s.id in sure), key=lambda sample: sure[sample.id])[: count // 2]
     names = output_names([sample.id for sample in pictures.masks])
     for sample in (*doubtful, *evenly([s for s in there if s not in doubtful], count - len(doubtful))):
@@ -84,21 +100,38 @@ def _shown(
             picture = read_picture(sample.path)
         except PictureError:  # broken since its maps were made; the stage that met it says so
             continue
-        mask_file = out / "pseudo" / "masks" / f"{names[sample.id]}.png"
+        truth, mask_file = pictures.dataset.mask(sample.id), out / "pseudo" / "masks" / f"{names[sample.id]}.png"
         yield ChainPicture(
             sample.id,
             picture,
             sample.labels or (),
             {stage: _maps(store, sample) for stage, store in stores.items() if sample.id in stored[stage]},
             read_mask(mask_file) if labelled and mask_file.exists() else None,
-            pictures.dataset.mask(sample.id),
-            {number + 1: name for number, name in enumerate(pictures.dataset.class_names)},
+            truth,
+            class_names,
             sure.get(sample.id),
+            found.get(sample.id, ()),
+            (pictures.dataset.boxes(sample.id) or ()) if truth is None else (),
         )
 
 
 def _maps(store: MapStore, sample: Sample) -> Attribution:
     return store.get(sample.id).attribution
+
+
+def _boxes(path: Path) -> dict[str, list[Box]]:
+    """The boxes of the pseudo-labels of each picture."""
+    pictures = json.loads(path.read_text(encoding="utf-8"))["pictures"]
+    return {
+        id_: [Box(**{name: value for name, value in box.items() if name != "class"}) for box in entry["boxes"]]
+        for id_, entry in pictures.items()
+    }
+
+
+def _class_names(path: Path) -> dict[int, str]:
+    """Names of the classes by the numbers of the masks."""
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    return {entry["number"]: entry["name"] for entry in entries if "class_id" in entry}
 
 
 def _confidence(path: Path) -> dict[str, float]:

@@ -74,12 +74,12 @@ def in_words(result: Evaluation) -> str:
         threshold = f" at {row.threshold:.2f}" if row.threshold is not None else ""
         chosen = _MASKS if masks else f"{row.supervision}{threshold}"
         parts.append(f"{100 * row.scores[result.headline]:.1f} ({chosen})")
-    others = shown_scores(result.headline, own[0].scores)[1:]
+    headline, *others = shown_scores(result.headline, own[0].scores)
     words = [
-        f"{HEADLINES.get(result.headline, result.headline)} {', '.join(parts)}",
+        f"{HEADLINES.get(headline, headline)} {', '.join(parts)} on {counted(result.pictures, 'picture')}",
         *(f"{HEADLINES[name]} {', '.join(f'{100 * row.scores[name]:.1f}' for row in own)}" for name in others),
     ]
-    return f"{'; '.join(words)} on {counted(result.pictures, 'picture')}"
+    return "; ".join(words)
 
 
 def shown_scores(headline: str, scores: Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@ the picture (`run/val/cat/1`); extensions of pictures may be left out. So a pred
 taken for one of val/cat/1.jpg.
 """
 
+import json
 import re
 from abc import ABC
 from collections.abc import Iterable, Sequence
@@ -152,17 +153,27 @@ class MapFiles(Predictions):
 
 
 class MaskFiles(Predictions):
-    """Label masks as PNG: 0 background, class number + 1."""
+    """Label masks as PNG: 0 background, class number + 1.
+
+    Masks of advcam have their numbers in classes.json beside their folder: those of a classifier of more than 254
+    classes are numbered as they were met.
+    """
 
     kind = "masks"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dataset: Dataset) -> None:
         self._paths = _files_below(folder, ".png")
+        self._numbers = _numbers_of_run(folder.parent / "classes.json", dataset)
         super().__init__(self._paths, folder)
 
     def mask(self, name: str, sample: Sample) -> Mask:
-        """The mask of one file."""
-        return read_index_png(self._paths[name])
+        """The mask of one file, in the numbers of the data set."""
+        mask = read_index_png(self._paths[name])
+        found = np.unique(mask)
+        if all(self._numbers.get(number, number) == number for number in found.tolist()):
+            return mask
+        numbers = [self._numbers.get(number, number) for number in found.tolist()]
+        return np.asarray(numbers, dtype=np.int32)[np.searchsorted(found, mask)]
 
 
 class CocoResults(Predictions):
@@ -232,7 +243,7 @@ def open_predictions(path: Path, dataset: Dataset, groups: Groups | None = None)
     if kinds == [".npy"]:
         return MapFiles(path, dataset)
     if kinds == [".png"]:
-        return MaskFiles(path)
+        return MaskFiles(path, dataset)
     found = "both .npy maps and .png masks" if kinds else "neither .npy maps nor .png masks, and is no run of advcam"
     raise SettingError(f"{path} holds {found}; name a folder with one kind of predictions")
 
@@ -251,6 +262,21 @@ def _files_below(folder: Path, extension: str) -> dict[str, Path]:
         for name, path in names
         if path.suffix.lower() == extension and not any(part.startswith(".") for part in name.parts)
     }
+
+
+def _numbers_of_run(path: Path, dataset: Dataset) -> dict[int, int]:
+    """Class number + 1 of the data set for the numbers of a run's masks; the file may be another's or not there.
+
+    As for maps, a class of the run is the class of the same name, or else of the number of its output.
+    """
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        outputs = [(int(e["number"]), str(e["name"]), str(e["class_id"])) for e in entries if "class_id" in e]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    known = {_folded(name): number + 1 for number, name in enumerate(dataset.class_names)}
+    found = {number: known.get(_folded(name)) or known.get(output) for number, name, output in outputs}
+    return {number: there for number, there in found.items() if there is not None}
 
 
 def _enter(found: dict[str, list[str]], name: str, keys: Iterable[str]) -> None:
