@@ -46,8 +46,9 @@ class UniMatchSettings(BaseModel):
         strong_weight: Of each of the two strong views.
         perturbed_weight: Of the weak view with perturbed features.
         dropout: Share of the feature channels that are dropped.
-        image_labels: A pseudo-label is a class that the image labels allow; what the others are given is shared out
-            before the confidence is taken. The labels are known and true, so it only removes errors.
+        image_labels: A pseudo-label is a class that the image labels allow, and its confidence is a share among these
+            alone. The labels are known and true, so no pixel is taught an absent class. More pixels are confident than
+            without, which also holds for errors between the classes that are left.
         weak_weight: Of the mask that was made from image labels; 0 leaves it out. 0.4 is what CCT (Ouali, Hudelot,
             Tami, CVPR 2020) gives such masks, for its auxiliary decoders, and AdvCAM's semi-supervised results are
             CCT's with better masks: enough to place the objects while few pixels are confident, and less than a true
