@@ -82,7 +82,9 @@ def with_truth(dataset: Dataset, samples: Sequence[Sample]) -> list[Sample]:
     return [sample for sample in samples if dataset.mask(sample.id) is not None]
 
 
-def written_masks(folder: Path, samples: Sequence[Sample], class_names: Sequence[str]) -> WrittenMasks:
+def written_masks(
+    folder: Path, dataset: Dataset, samples: Sequence[Sample], class_names: Sequence[str]
+) -> WrittenMasks:
     """Masks in a folder, named as their pictures.
 
     A run's folder (`pseudo/`, `predictions/`: `masks/` beside `classes.json`) says itself which number is which class.
@@ -90,8 +92,9 @@ def written_masks(folder: Path, samples: Sequence[Sample], class_names: Sequence
 
     Args:
         folder: Of a run, or of PNG files.
+        dataset: Of the pictures.
         samples: The pictures.
-        class_names: K classes of the data set.
+        class_names: K classes that are learnt.
 
     Raises:
         SettingError: No picture has a mask there.
@@ -99,7 +102,7 @@ def written_masks(folder: Path, samples: Sequence[Sample], class_names: Sequence
         DatasetError: Two files fit a picture equally well.
     """
     inner = folder / "masks" if (folder / "masks").is_dir() else folder
-    found = MaskFiles(inner)
+    found = MaskFiles(inner, dataset)
     names = {sample.id: found.name_of(sample) for sample in samples}
     files = {id_: inner / f"{name}.png" for id_, name in names.items() if name is not None}
     if not files:
@@ -107,6 +110,15 @@ def written_masks(folder: Path, samples: Sequence[Sample], class_names: Sequence
             f"{folder} holds no mask of these {counted(len(samples), 'picture')}; a mask is a PNG named as its picture"
         )
     return WrittenMasks(files, _numbers(inner.parent / "classes.json", class_names))
+
+
+def classes_in(folder: Path) -> tuple[str, ...]:
+    """Names of the classes that a run's masks know, in the order of their numbers.
+
+    Raises:
+        RunError: `classes.json` is missing or damaged.
+    """
+    return tuple(name for _, name in sorted(_given(folder / "classes.json").items()))
 
 
 def _numbers(path: Path, class_names: Sequence[str]) -> NDArray[np.int32]:
@@ -117,14 +129,19 @@ def _numbers(path: Path, class_names: Sequence[str]) -> NDArray[np.int32]:
         numbers[1 : len(class_names) + 1] = np.arange(1, len(class_names) + 1)
         return numbers
     place = {name: number + 1 for number, name in enumerate(class_names)}
-    try:
-        entries = [e for e in json.loads(path.read_text(encoding="utf-8")) if "class_id" in e]
-        given = {int(entry["number"]): str(entry["name"]) for entry in entries}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged ({one_line(error)}); make the masks again in another folder") from error
+    given = _given(path)
     unknown = [name for name in given.values() if name not in place]
     if unknown:
         raise RunError(f"{path} names the class {unknown[0]!r}; the data set has {', '.join(class_names)}")
     for number, name in given.items():
         numbers[number] = place[name]
     return numbers
+
+
+def _given(path: Path) -> dict[int, str]:
+    """Name of each class number of a run's masks."""
+    try:
+        entries = [entry for entry in json.loads(path.read_text(encoding="utf-8")) if "class_id" in entry]
+        return {int(entry["number"]): str(entry["name"]) for entry in entries}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged ({one_line(error)}); make the masks again in another folder") from error

@@ -30,6 +30,8 @@ _DILATED, _LARGEST_STRIDE = ("deeplabv3", "deeplabv3plus"), 32
 #: DPT stands on vision transformers alone. PAN halves features of stride 16 three times more.
 _TRANSFORMERS, _SMALLEST = ("dpt",), {"pan": 128}
 _DEFAULT_STRIDE: Literal[16] = 16
+#: Side of the picture that tells the shape of a backbone's features.
+_PROBE = 64
 
 
 class NetworkSettings(BaseModel):
@@ -150,29 +152,19 @@ class DeepLabV2(SegmentationNetwork):
     """
 
     def __init__(self, start: StartingPoint, num_classes: int, stride: Literal[8, 16]) -> None:
-        backbone = start.network
-        info: Any = getattr(backbone, "feature_info", None)
-        if info is None or not hasattr(backbone, "forward_intermediates"):
-            raise ModelError(
-                f"DeepLabV2 stands on the features of a network of timm; {type(backbone).__name__} offers none; "
-                "take one such as resnet50, or lite0"
-            )
-        deepest = info[-1] if isinstance(info, list) else info.get_dicts()[-1]
-        _forget_head(backbone)
-        super().__init__(backbone, num_classes, start.normalisation, (int(deepest["num_chs"]),))
+        channels = _feature_channels(start.network)
+        super().__init__(start.network, num_classes, start.normalisation, (channels,))
         rates = [rate * 8 // stride for rate in _RATES]
         self.head = nn.ModuleList(
-            nn.Conv2d(int(deepest["num_chs"]), num_classes, kernel_size=3, padding=rate, dilation=rate)
-            for rate in rates
+            nn.Conv2d(channels, num_classes, kernel_size=3, padding=rate, dilation=rate) for rate in rates
         )
         for name, parameter in self.head.named_parameters():
             nn.init.normal_(parameter, std=0.0 if name.endswith("bias") else 0.01)
 
     def encode(self, inputs: Tensor) -> list[Tensor]:
-        """The deepest features alone."""
+        """The deepest features alone, those that the classifier stood on."""
         backbone: Any = self.encoder
-        features: list[Tensor] = backbone.forward_intermediates(inputs, indices=[-1], intermediates_only=True)
-        return features
+        return [backbone.forward_features(inputs)]
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """The sum of the four branches."""
@@ -301,8 +293,19 @@ def _copy(source: nn.Module, target: nn.Module, model: str) -> None:
         parameter.requires_grad_(trained[name.replace(".", "_")])
 
 
-def _forget_head(backbone: nn.Module) -> None:
-    """Remove what lies behind the deepest features: it would be saved, and never be trained."""
-    prune: Any = getattr(backbone, "prune_intermediate_layers", None)
-    if prune is not None:
-        prune(indices=[-1], prune_norm=False, prune_head=True)
+def _feature_channels(backbone: Any) -> int:  # noqa: ANN401, any network of timm
+    """Channels of the features of a backbone, whose classifier is removed: it would be saved and never be trained."""
+    name = type(backbone).__name__
+    if not hasattr(backbone, "forward_features") or not hasattr(backbone, "reset_classifier"):
+        raise ModelError(
+            f"DeepLabV2 stands on a network of timm, and {name} is none; take one such as resnet50, or lite0"
+        )
+    backbone.reset_classifier(0)
+    with torch.no_grad():
+        features = backbone.eval().forward_features(torch.zeros((1, 3, _PROBE, _PROBE)))
+    if features.ndim != 4 or features.shape[2] != features.shape[3]:
+        raise ModelError(
+            f"DeepLabV2 stands on features (N, C, h, w); those of {name} are of shape {tuple(features.shape)}; take a "
+            "convolutional network such as resnet50, or lite0"
+        )
+    return int(features.shape[1])

@@ -68,6 +68,21 @@ def read_pictures(data: DataSettings, learn: bool = True) -> Pictures:
     return Pictures(data, dataset, kept, held, masks, labelled, (note,))
 
 
+def test_pictures(dataset: Dataset, data: DataSettings, masks: Sequence[Sample]) -> Sequence[Sample]:
+    """Those that the segmentation network is shown in the end: of `test`, or of val, or those with masks themselves.
+
+    Raises:
+        SettingError: There is no such split.
+    """
+    split = test_split(dataset, data)
+    return masks if split == data.masks_split else samples_of(dataset, split, data.root)
+
+
+def test_split(dataset: Dataset, data: DataSettings) -> str:
+    """Name of the split of the test pictures."""
+    return data.test or ("val" if "val" in dataset.splits else data.masks_split)
+
+
 def has_masks(dataset: Dataset, samples: Sequence[Sample]) -> bool:
     """Whether some of the pictures have true masks; some of the first are looked at."""
     return any(dataset.mask(sample.id) is not None for sample in samples[:_LOOKED_AT])

@@ -1,7 +1,7 @@
 """`advcam run`: the stages of a recipe in their order, each skipped, continued or done as its fingerprint says.
 
 run/  recipe.yaml  classifier/  localize/  baseline/  refined/<method>/  pseudo/  metrics/  stages/  report.html
-      predicted/  localize-labelled/  baseline-labelled/
+      predicted/  localize-labelled/  baseline-labelled/  segmenter/  predictions/  onnx/
 """
 
 import tempfile
@@ -28,6 +28,7 @@ from advcam.pipeline.chain.refining import affinity_refiner, crf_refiner, refine
 from advcam.pipeline.chain.report import write_chain_report
 from advcam.pipeline.chain.scoring import NAME as EVALUATE
 from advcam.pipeline.chain.scoring import Scored, score_all, scoring_settings
+from advcam.pipeline.chain.segmenting import segmenting_stages
 from advcam.pipeline.chain.settings import ChainSettings, Refinement
 from advcam.pipeline.chain.stage import (
     PASS_PIXELS,
@@ -155,6 +156,16 @@ class Chain:
         return first, last
 
     def _stages(self) -> Iterator[Stage]:
+        if self.settings.label_masks is None:
+            yield from self._labelling_stages()
+        if self.settings.segment is not None:
+            before = (PSEUDO,) if self.settings.label_masks is None else ()
+            trained = self.settings.train is not None or self.settings.label_masks is not None
+            names = self.pictures.dataset.class_names if trained else None
+            yield from segmenting_stages(self.settings, self.settings.segment, self.pictures, self.out, names, before)
+
+    def _labelling_stages(self) -> Iterator[Stage]:
+        """From image labels to label masks."""
         settings, pictures, out = self.settings, self.pictures, self.out
         trained: tuple[str, ...] = ()
         if settings.train is not None:

@@ -33,12 +33,14 @@ class Scored:
         predictions: Folder of its maps or masks.
         threshold: Of maps, the one that was set beforehand; None for masks.
         labelled: Run with maps of the labelled split, which choose the validated threshold; None: there is none.
+        split: Of the pictures; None: the one that gets masks.
     """
 
     name: str
     predictions: Path
     threshold: float | None = None
     labelled: Path | None = None
+    split: str | None = None
 
 
 def score_all(
@@ -100,7 +102,7 @@ def scoring_settings(settings: ChainSettings, scored: Scored, top_classes: Path 
         predictions=scored.predictions,
         data=settings.data.root,
         layout=settings.data.layout,
-        split=settings.data.masks_split,
+        split=scored.split or settings.data.masks_split,
         labelled=scoring.labelled if of_maps else 0,
         labelled_split=settings.data.thresholds if scored.labelled is not None else None,
         labelled_predictions=scored.labelled,

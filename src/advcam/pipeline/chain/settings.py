@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from advcam.pipeline.config import MethodSettings, ModelSettings, OutputSettings, Settings
+from advcam.segment.inference import InferenceSettings
+from advcam.segment.settings import SegmenterSettings
 from advcam.training.schedule import OptimizerName
 from advcam.training.settings import ClassifierSettings
 
@@ -41,6 +43,8 @@ class DataSettings(Settings):
         masks: Split that gets maps and masks; None takes `train`, held out pictures included.
         thresholds: Split with true masks or boxes whose pictures choose the threshold of the maps (train-fullsup in
             WSOL); they get maps, too. None: no truth decides it.
+        test: Split whose pictures the segmentation network is shown in the end; None: val where there is one, else the
+            pictures that it learnt from, each limited to the classes of its labels.
         limit: Most pictures of a split that get masks or maps, evenly spread, for a quick try; None takes all.
     """
 
@@ -52,6 +56,7 @@ class DataSettings(Settings):
     holdout: float = Field(default=0.2, ge=0, lt=1)
     masks: str | None = None
     thresholds: str | None = None
+    test: str | None = None
     limit: int | None = Field(default=None, ge=1)
 
     @property
@@ -174,6 +179,42 @@ class PseudoLabelSettings(Settings):
     boxes: Literal["largest", "all"] = "all"
 
 
+class SegmentSettings(SegmenterSettings):
+    """The segmentation network, on top of the settings of its training.
+
+    Args:
+        strong: True masks that it may learn, in semi-supervised training: a number, a share ("1/32") or a list file.
+            The other pictures are weak. None: it learns pseudo-labels alone, or all that `label_masks` names.
+        strong_seed: Of the draw of the strong pictures.
+        validation: Split whose true masks choose the best epoch, which is supervision; None keeps the last one.
+        confidence_weights: Pictures weigh as much as their pseudo-labels are sure (`confidence.csv`).
+        self_training: Rounds of self-training: the network labels its pictures anew, each limited to the classes of its
+            image labels, and another learns these.
+        self_confidence: Probability below which a pixel stays undecided (255) in that.
+        inference: How pictures are looked at in the end.
+        onnx: Write the network as ONNX, too.
+    """
+
+    strong: str | None = None
+    strong_seed: int = Field(default=0, ge=0)
+    validation: str | None = None
+    confidence_weights: bool = False
+    self_training: int = Field(default=0, ge=0)
+    self_confidence: float = Field(default=0.5, ge=0, lt=1)
+    inference: InferenceSettings = InferenceSettings()
+    onnx: bool = False
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "SegmentSettings":
+        if (self.strong is None) != (self.semi is None):
+            raise ValueError("semi-supervised training needs both: strong (which true masks) and semi (the method)")
+        if self.semi is not None and (self.self_training or self.confidence_weights):
+            raise ValueError(
+                "self_training and confidence_weights are for pseudo-labels alone; leave them, or semi, out"
+            )
+        return self
+
+
 class ScoringSettings(Settings):
     """Evaluation, where the pictures have true masks or boxes.
 
@@ -203,6 +244,9 @@ class ChainSettings(Settings):
         outputs: Of the localization.
         refine: Refinement of the maps.
         pseudo: Label masks.
+        label_masks: Masks that were made before, for the segmentation network: the folder `pseudo` of a run, a folder
+            of PNG files, or "true" for those of the data set. Nothing but the network is made.
+        segment: The segmentation network that learns the masks; None: none.
         evaluate: Scores.
         device: Where everything is computed.
     """
@@ -217,6 +261,8 @@ class ChainSettings(Settings):
     outputs: OutputSettings = OutputSettings()
     refine: RefineSettings = RefineSettings()
     pseudo: PseudoLabelSettings = PseudoLabelSettings()
+    label_masks: Path | Literal["true"] | None = None
+    segment: SegmentSettings | None = None
     evaluate: ScoringSettings = ScoringSettings()
     device: str = "cpu"
 

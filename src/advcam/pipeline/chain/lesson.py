@@ -1,0 +1,86 @@
+"""What the segmentation network of a chain learns: pseudo-labels, true masks, or few of these and many of those."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from advcam.datasets.dataset import Dataset
+from advcam.errors import SettingError, counted
+from advcam.pipeline.chain.settings import SegmentSettings
+from advcam.pipeline.label_masks import TrueMasks, with_truth, written_masks
+from advcam.segment.segmenter import Masked
+from advcam.segment.semi.splits import strong_samples
+from advcam.types import Sample
+
+#: In place of a folder of masks: those of the data set.
+TRUE = "true"
+#: Beside masks: how sure the pseudo-label of each class of a picture is.
+_CONFIDENCE = "confidence.csv"
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a segmentation network is to learn.
+
+    Args:
+        masked: Pictures with masks; in semi-supervised training the strong ones.
+        weak: The others, in semi-supervised training.
+        supervision: In words.
+    """
+
+    masked: Masked
+    weak: Masked | None
+    supervision: str
+
+
+def lesson(
+    settings: SegmentSettings, dataset: Dataset, samples: Sequence[Sample], masks: Path | str, names: Sequence[str]
+) -> Lesson:
+    """Pictures and masks to learn from.
+
+    Args:
+        settings: Which masks may be true ones.
+        dataset: Of the pictures.
+        samples: The pictures.
+        masks: Folder of masks, or "true".
+        names: K classes.
+
+    Raises:
+        AdvcamError: Masks are missing, or lists do not fit.
+    """
+    if masks == TRUE:
+        there = with_truth(dataset, samples)
+        if not there:
+            raise SettingError(f"{dataset.root} has no true masks of these pictures; name a folder of masks")
+        return Lesson(Masked(there, TrueMasks(dataset)), None, f"{counted(len(there), 'true mask')}")
+    folder = Path(masks)
+    if settings.strong is None:
+        written = written_masks(folder, dataset, samples, names)
+        there = written.of(samples)
+        weights = _confidences(folder / _CONFIDENCE, there) if settings.confidence_weights else {}
+        return Lesson(Masked(there, written, weights), None, f"masks of {folder.name} ({len(there):,})")
+    strong, rest = strong_samples(dataset, samples, settings.strong, settings.strong_seed)
+    written = written_masks(folder, dataset, rest, names)
+    there = written.of(rest)
+    words = f"{counted(len(strong), 'true mask')}, and masks of {folder.name} ({len(there):,})"
+    return Lesson(Masked(strong, TrueMasks(dataset)), Masked(there, written), words)
+
+
+def _confidences(path: Path, samples: Sequence[Sample]) -> Mapping[str, float]:
+    """Weight of each picture: its lowest confidence, as a multiple of the mean."""
+    if not path.is_file():
+        raise SettingError(f"confidence_weights needs {path}, which advcam run and advcam refine write beside masks")
+    lowest = lowest_confidence(path)
+    sure = {sample.id: lowest.get(sample.id, 1.0) for sample in samples}
+    mean = sum(sure.values()) / len(sure)
+    return {id_: value / mean for id_, value in sure.items()} if mean else {}
+
+
+def lowest_confidence(path: Path) -> dict[str, float]:
+    """The lowest confidence over the classes of each picture, from `confidence.csv`."""
+    lowest: dict[str, float] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            lowest[row["image"]] = min(float(row["confidence"]), lowest.get(row["image"], 1.0))
+    return lowest

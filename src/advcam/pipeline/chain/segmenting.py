@@ -1,0 +1,220 @@
+"""The stages of the segmentation network, from label masks to masks of other pictures.
+
+"segment" trains it, "predict" shows it the test pictures, "evaluate-segment" scores what it made of them, and "export"
+writes it as ONNX.
+
+segmenter/  predictions/masks/  predictions/classes.json  metrics/segment/  onnx/model.onnx
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from advcam.datasets.dataset import Dataset
+from advcam.datasets.pictures import read_picture
+from advcam.errors import PictureError, SettingError, counted, one_line
+from advcam.pipeline.chain.labelling import NAME as PSEUDO
+from advcam.pipeline.chain.lesson import Lesson, lesson
+from advcam.pipeline.chain.localizing import mean_area
+from advcam.pipeline.chain.pictures import Pictures, has_masks, test_pictures, test_split
+from advcam.pipeline.chain.scoring import Scored, score_all
+from advcam.pipeline.chain.settings import ChainSettings, SegmentSettings
+from advcam.pipeline.chain.stage import PASS_PIXELS, Cost, Outcome, Stage, Watcher, picture_digest
+from advcam.pipeline.chain.training import LoopWatch
+from advcam.pipeline.label_masks import TrueMasks, WrittenMasks, classes_in, with_truth
+from advcam.pipeline.targets import samples_of
+from advcam.segment.inference import Prediction, predict
+from advcam.segment.segmenter import Masked, Segmenter, TrainedSegmenter, load_segmenter, train_segmenter
+from advcam.store.classes import ClassNumbers
+from advcam.store.masks import write_mask
+from advcam.store.run import output_names
+from advcam.types import IGNORE, Sample
+
+SEGMENT, PREDICT, EXPORT = "segment", "predict", "export"
+EVALUATE = f"evaluate-{SEGMENT}"
+#: Passes of a network for a picture in training: there, and back to the inputs and to the weights.
+_PASSES_OF_A_STEP = 3
+
+
+def segmenting_stages(
+    settings: ChainSettings,
+    chosen: SegmentSettings,
+    pictures: Pictures,
+    out: Path,
+    names: Sequence[str] | None,
+    after: tuple[str, ...],
+) -> Iterator[Stage]:
+    """The stages of the segmentation network.
+
+    Args:
+        settings: The recipe.
+        chosen: Of the network.
+        pictures: Of the chain.
+        out: The run directory.
+        names: Classes of the masks; None: those that the run's own masks name.
+        after: Names of the stages that make the masks.
+    """
+    dataset, test = pictures.dataset, test_pictures(pictures.dataset, pictures.data, pictures.masks)
+    masks = settings.label_masks if settings.label_masks is not None else out / PSEUDO
+    limited = test is pictures.masks
+
+    def learn(watcher: Watcher) -> Outcome:
+        classes = names if names is not None else classes_in(out / PSEUDO)
+        taught = lesson(chosen, dataset, pictures.masks, masks, classes)
+        return segment(chosen, taught, classes, dataset, out / "segmenter", settings.device, watcher)
+
+    def show(watcher: Watcher) -> Outcome:
+        segmenter = load_segmenter(out / "segmenter", settings.device)
+        return predict_all(segmenter, test, chosen, limited, out / "predictions", watcher)
+
+    def learn_cost() -> Cost:
+        count, rounds = len(pictures.masks), 1 + chosen.self_training
+        looks = rounds * _PASSES_OF_A_STEP * chosen.epochs * count
+        return Cost(count, looks * chosen.crop**2 / PASS_PIXELS)
+
+    decides = {**chosen.deciding(), "names": list(names or ()), "masks": _masks_digest(settings.label_masks)}
+    seen = {"inference": decides.pop("inference"), "test": picture_digest(dataset, (test,))}
+    decides.pop("onnx")
+    yield Stage(SEGMENT, out / "segmenter", decides, after, learn, learn_cost)
+    passes = len(chosen.inference.scales) * (1 + chosen.inference.flip) * len(test) * mean_area(test) / PASS_PIXELS
+    yield Stage(PREDICT, out / "predictions", seen, (SEGMENT,), show, lambda: Cost(len(test), passes))
+    if has_masks(dataset, test):
+
+        def score(watcher: Watcher) -> Outcome:
+            scored = Scored(SEGMENT, out / "predictions" / "masks", split=test_split(dataset, pictures.data))
+            return score_all(settings, [scored], None, out / "metrics" / SEGMENT, watcher)
+
+        scoring = {"settings": settings.evaluate.model_dump(mode="json")}
+        yield Stage(EVALUATE, out / "metrics" / SEGMENT, scoring, (PREDICT,), score, lambda: Cost(len(test)))
+
+
+def segment(
+    settings: SegmentSettings,
+    taught: Lesson,
+    names: Sequence[str],
+    dataset: Dataset,
+    folder: Path,
+    device: str,
+    watcher: Watcher,
+) -> Outcome:
+    """Train the network, after the rounds of self-training if there are any; each goes on where it stopped."""
+    masked, val = taught.masked, None
+    if settings.validation is not None:
+        held_out = with_truth(dataset, samples_of(dataset, settings.validation, dataset.root))
+        if not held_out:
+            raise SettingError(f"segment.validation is {settings.validation}, which has no true masks; leave it away")
+        val = Masked(held_out, TrueMasks(dataset))
+
+    def trained(where: Path, what: str) -> TrainedSegmenter:
+        return train_segmenter(
+            masked,
+            names,
+            settings,
+            where,
+            weak=taught.weak,
+            val=val,
+            progress=LoopWatch(watcher, what),
+            device=device,
+        )
+
+    for number in range(1, settings.self_training + 1):
+        where = folder / f"round-{number}"
+        trained(where, f"segment, round {number}: ")
+        masked = relabelled(load_segmenter(where, device), masked, settings, where / "masks", watcher)
+    result = trained(folder, "segment: ")
+    return Outcome(_facts(result, settings, taught), result.warnings, tuple(result.unreadable.items()))
+
+
+def relabelled(
+    segmenter: Segmenter, masked: Masked, settings: SegmentSettings, folder: Path, watcher: Watcher
+) -> Masked:
+    """What a network says of the pictures that it learnt, each limited to the classes of its image labels.
+
+    Pixels that it is less sure of than `self_confidence` stay undecided.
+    """
+    files = {id_: folder / f"{name}.png" for id_, name in output_names([s.id for s in masked.samples]).items()}
+    todo = [sample for sample in masked.samples if not files[sample.id].exists()]
+    watcher.start("segment: labels anew", len(todo))
+    for sample, found in _predictions(segmenter, todo, settings, limited=True):
+        if isinstance(found, str):
+            raise PictureError(f"{sample.id}: {found}")
+        write_mask(files[sample.id], np.where(found.confidence < settings.self_confidence, IGNORE, found.mask))
+        watcher.step()
+    numbers = np.arange(IGNORE + 1, dtype=np.int32)
+    return replace(masked, mask_of=WrittenMasks(files, numbers))
+
+
+def predict_all(
+    segmenter: Segmenter,
+    samples: Sequence[Sample],
+    settings: SegmentSettings,
+    limited: bool,
+    folder: Path,
+    watcher: Watcher,
+) -> Outcome:
+    """Masks of pictures, each written when it is done.
+
+    Args:
+        segmenter: The network.
+        samples: The pictures.
+        settings: How they are looked at.
+        limited: Each picture shows the classes of its image labels alone.
+        folder: Of `masks/` and `classes.json`.
+        watcher: Hears of each picture.
+    """
+    ClassNumbers(folder / "classes.json", segmenter.class_names).extend(range(len(segmenter.class_names)))
+    files = {id_: folder / "masks" / f"{name}.png" for id_, name in output_names([s.id for s in samples]).items()}
+    todo = [sample for sample in samples if not files[sample.id].exists()]
+    skipped: list[tuple[str, str]] = []
+    watcher.start("predict", len(todo))
+    for sample, found in _predictions(segmenter, todo, settings, limited):
+        if isinstance(found, str):
+            skipped.append((sample.id, found))
+        else:
+            write_mask(files[sample.id], found.mask)
+        watcher.step()
+    how = "classes of each picture's image labels" if limited else "all classes"
+    return Outcome([("masks", f"{len(samples) - len(skipped)}"), ("possible", how)], (), skipped)
+
+
+def _predictions(
+    segmenter: Segmenter, samples: Sequence[Sample], settings: SegmentSettings, limited: bool
+) -> Iterator[tuple[Sample, Prediction | str]]:
+    """Each picture's prediction, or why it has none."""
+    number = {name: place + 1 for place, name in enumerate(segmenter.class_names)}
+    for sample in samples:
+        allowed = None if sample.labels is None or not limited else [number[label] for label in sample.labels]
+        try:
+            picture = np.asarray(read_picture(sample.path).convert("RGB"))
+        except PictureError as error:
+            yield sample, one_line(error)
+        else:
+            yield sample, predict(segmenter.network, picture, settings.inference, allowed)
+
+
+def _facts(result: TrainedSegmenter, settings: SegmentSettings, taught: Lesson) -> list[tuple[str, str]]:
+    training, network = result.training, settings.network
+    method = f", {settings.semi.method}" if settings.semi is not None else ""
+    epoch = f"{training.best_epoch} of {training.epoch}"
+    chosen = f" (by the true masks of {settings.validation})" if settings.validation else ""
+    rounds = [("self-training", counted(settings.self_training, "round"))] if settings.self_training else []
+    return [
+        ("network", f"{network.head} on {network.model}, {len(result.class_names)} classes"),
+        ("learnt from", taught.supervision + method),
+        *rounds,
+        ("steps", f"{training.step:,}"),
+        ("loss", f"{training.history[-1]['training_loss'] or 0.0:.4f}"),
+        ("kept epoch", epoch + chosen),
+    ]
+
+
+def _masks_digest(masks: Path | str | None) -> str:
+    """Equal where a folder holds the same files, by name, size and time; masks of the run itself have none."""
+    if masks is None or not isinstance(masks, Path):
+        return str(masks or "")
+    files = [(path.relative_to(masks).as_posix(), path.stat()) for path in sorted(masks.rglob("*.png"))]
+    content = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]
+    return hashlib.sha256(repr(content).encode()).hexdigest()
