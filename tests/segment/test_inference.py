@@ -281,3 +281,12 @@ def test_the_network_is_left_in_evaluation_mode() -> None:
     label_mask(network, photograph(64, 64))
     assert not network.training
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (700, 1), (1, 40), (33, 31), (1100, 5)])
+def test_pictures_of_any_size(size: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    for chosen in (InferenceSettings(max_side=512), InferenceSettings(scales=(0.1, 2.0), max_side=None, tile=128)):
+        found = probabilities(Toy(), picture, chosen)
+        assert np.abs(found.sum(0) - 1).max() < 1e-4
+        assert (predict(Toy(), picture, chosen).mask == found.argmax(0)).all()
