@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from advcam.segment.network import SegmentationNetwork
-from advcam.segment.objective import ObjectiveSettings
-from advcam.segment.semi import cct
+from advcam.segment.objective import ObjectiveSettings, channels_last
+from advcam.segment.semi import cct, perturbations
 from advcam.segment.semi.cct import PERTURBATIONS, CCTObjective, CCTSettings, consistency, ramp
 from advcam.training.augment import Normalisation
 from advcam.types import IGNORE
@@ -152,7 +152,7 @@ def literal_loss(made: CCTObjective, examples: dict[str, Tensor], weight: float)
         seen = (main.argmax(dim=0) > 0) & inside
         assert seen.any()
         context = z * seen[1::2, 1::2]
-        boxes = cct.object_boxes(seen[None]) * 8
+        boxes = perturbations.object_boxes(seen[None]) * 8
         cut = z.clone()
         for _, left, top, right, bottom in boxes.round().int().tolist():
             for y in range(4):
@@ -179,6 +179,34 @@ def test_loss_is_the_literal_one(share: float) -> None:
     assert float(made(examples).detach()) == pytest.approx(supervised + weak, rel=1e-5)
 
 
+#: What each kind does to features, told the decoder, the pixels inside, and the foreground.
+DOES: dict[str, Callable[[Tensor, nn.Module, Tensor, Tensor], Tensor]] = {
+    "vat": lambda z, decoder, inside, _: perturbations.virtual_adversarial(z, decoder, inside, 2.0),
+    "dropout": lambda z, *_: perturbations.dropout(z, 0.5),
+    "cutout": lambda z, _decoder, _inside, seen: perturbations.guided_cutout(z, perturbations.object_boxes(seen), 0.4),
+    "context_masking": lambda z, _decoder, _inside, seen: perturbations.mask_context(z, seen),
+    "object_masking": lambda z, _decoder, _inside, seen: perturbations.mask_objects(z, seen),
+    "feature_drop": lambda z, *_: perturbations.feature_drop(z, 0.6, 0.9),
+    "feature_noise": lambda z, *_: perturbations.feature_noise(z, 0.3),
+}
+
+
+@pytest.mark.parametrize("kind", PERTURBATIONS)
+def test_each_kind_does_what_its_name_says_as_published(kind: str) -> None:
+    made, examples = objective(**NONE | {kind: 1, "weak_weight": 0.0, "upscale": 2}), batch()
+    torch.manual_seed(5)
+    loss = made(examples)
+    # What is random is drawn in the order of memory.
+    features = made.network.encode(channels_last(examples["weak_pictures"]))
+    answers, inside = made.network.decode(features).softmax(dim=1), examples["inside"][:, ::2, ::2]
+    seen, (decoder,) = inside & (answers.argmax(dim=1) > 0), made.decoders
+    torch.manual_seed(5)
+    logits = decoder(DOES[kind](features[-1], decoder, inside, seen))
+    supervised = super(CCTObjective, made).forward(examples)
+    torch.testing.assert_close(loss, supervised + 30 * consistency(logits, answers, inside))
+    assert not torch.allclose(loss, supervised + 30 * consistency(decoder(features[-1]), answers, inside))
+
+
 def test_loss_does_not_depend_on_how_a_batch_is_cut() -> None:
     made, examples = objective(**CERTAIN), batch(4)
     parts = [made({name: value[part] for name, value in examples.items()}) for part in (slice(1), slice(1, 4))]
@@ -201,7 +229,7 @@ def test_pictures_without_truth_change_only_their_own_terms() -> None:
 
 
 def test_padded_pixels_do_not_count() -> None:
-    """Scores of another network that differs in the padding alone."""
+    """A main decoder that sees objects all over the padding changes neither targets nor the boxes of objects."""
     made, examples = objective(**CERTAIN), batch()
     before = made(examples)
     decode = made.network.decode
@@ -209,7 +237,7 @@ def test_padded_pixels_do_not_count() -> None:
     def other(features: list[Tensor]) -> Tensor:
         logits = decode(features).clone()
         if not torch.is_grad_enabled():
-            logits[0, :, :, 7:] = logits[0, :, :, 7:].flip(0) * 3
+            logits[0, 1, :, 6:] = 1e3
         return logits
 
     made.network.decode = other
