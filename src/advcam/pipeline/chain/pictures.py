@@ -95,18 +95,17 @@ def has_truth(dataset: Dataset, samples: Sequence[Sample]) -> bool:
 
 def _labelled(dataset: Dataset, data: DataSettings, masks: Sequence[Sample]) -> Sequence[Sample]:
     """The pictures whose truth chooses the threshold."""
-    split, without = data.thresholds or "", "or leave data.thresholds away: then no truth decides the threshold"
+    split, without = data.thresholds or "", "or leave it away (data.thresholds=null): then no truth decides"
     if split not in dataset.splits:
         raise SettingError(
-            f"data.thresholds names {split!r}, but {data.root} has {', '.join(dataset.splits)}; {without}"
+            f"data.thresholds names {split!r}, but the splits of {data.root} are: {', '.join(dataset.splits)}; name "
+            f"one whose pictures are not scored, {without}"
         )
     samples = samples_of(dataset, split, data.root)
     if {sample.id for sample in samples} & {sample.id for sample in masks}:
-        raise SettingError(
-            f"data.thresholds is {split}, whose pictures are also scored; take a split without them, {without}"
-        )
+        raise SettingError(f"pictures of data.thresholds={split} are also scored; name a split without them, {without}")
     if not has_truth(dataset, samples):
-        raise SettingError(f"data.thresholds is {split}, which has neither masks nor boxes; take another, {without}")
+        raise SettingError(f"data.thresholds={split} has neither masks nor boxes; name a split with some, {without}")
     return samples if data.limit is None else evenly(samples, data.limit)
 
 

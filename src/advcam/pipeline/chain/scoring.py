@@ -22,6 +22,11 @@ HEADLINES = {
 }
 #: Supervision of a threshold, where the predictions are masks that have none.
 _MASKS = "masks as they are"
+#: WSOL chooses thresholds on train-fullsup.
+_UNVALIDATED = (
+    "no labelled split chose a threshold (data.thresholds=SPLIT): oracle is an upper bound, "
+    "fixed and label-free saw no box"
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,10 @@ def score_all(
         result = evaluate(scoring_settings(settings, one, top_classes), watcher)
         write_evaluation(result, folder / one.name)
         facts.append((one.name, in_words(result)))
-        for note in result.notes:
+        unvalidated = [_UNVALIDATED] * (
+            result.task == "localization" and one.threshold is not None and not one.labelled
+        )
+        for note in (*result.notes, *unvalidated):
             notes.setdefault(note, []).append(one.name)
     if not scored:
         raise SettingError("nothing to score: no stage before left maps or masks")
