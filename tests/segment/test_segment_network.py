@@ -171,7 +171,7 @@ def test_what_starts_at_random_is_the_seeds(head: str, tmp_path: Path) -> None:
 def test_parameter_groups(head: str) -> None:
     """Each trained parameter once: the backbone, ten times as fast the head, twenty times its biases."""
     net = toy(head)
-    backbone, weights, biases = net.parameter_groups(0.01, 0.1)
+    backbone, weights, biases = net.parameter_groups(0.01, 10.0, 0.1)
     assert [(g["lr"], g["weight_decay"], g["multiplier"]) for g in (backbone, weights, biases)] == [
         (0.01, 0.1, 1.0),
         (pytest.approx(0.1), 0.1, 10.0),
@@ -200,7 +200,7 @@ def test_which_layers_are_trained(head: str) -> None:
     assert 0 == counts["head"] < counts["last"] < counts["all"] < total
     frozen = [name for name, p in net.encoder.named_parameters() if not p.requires_grad]
     assert all("conv1" in name or "bn1" in name for name in frozen), "the stem"
-    assert len(network(head, trained="head").parameter_groups(0.01, 0.1)) == 2, "no group is empty"
+    assert len(network(head, trained="head").parameter_groups(0.01, 10.0, 0.1)) == 2, "no group is empty"
 
 
 def test_an_untrained_backbone_gets_no_gradient() -> None:

@@ -16,7 +16,7 @@ from advcam.cli.analyze import analyze
 from advcam.cli.data import data
 from advcam.cli.evaluate import evaluate
 from advcam.cli.predict import predict
-from advcam.cli.run import refine, train
+from advcam.cli.run import refine, segment, train
 from advcam.cli.run import run as run_recipe
 from advcam.cli.tune import tune
 from advcam.errors import AdvcamError, one_line
@@ -38,6 +38,7 @@ app.command(evaluate)
 app.command(tune)
 app.command(train)
 app.command(refine)
+app.command(segment)
 app.command(run_recipe, name="run")
 app.command(predict)
 _messages = Console(stderr=True)

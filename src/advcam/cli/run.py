@@ -1,4 +1,4 @@
-"""`advcam run`: a recipe from labelled pictures to masks. `advcam train` and `advcam refine`: single stages of it."""
+"""`advcam run`: a recipe from labelled pictures to masks. `train`, `refine` and `segment`: single stages of it."""
 
 import json
 import sys
@@ -88,10 +88,9 @@ def train(
     """
     from advcam.pipeline.chain.recipe_file import change, parse_chain, section_of
 
-    given = {"model": model, "trained": trained, "epochs": epochs, "lr": lr}
     content: dict[str, Any] = {
         "data": {"root": data, "train": split, "val": val, "layout": layout},
-        "train": section_of("folder", "train") | {name: value for name, value in given.items() if value is not None},
+        "train": section_of("folder", "train") | _given(model=model, trained=trained, epochs=epochs, lr=lr),
         "device": device,
     }
     change(content, [f"train.{override}" for override in overrides])
@@ -138,18 +137,81 @@ def refine(
     from advcam.pipeline.chain.recipe_file import change, parse_chain
     from advcam.pipeline.chain.training import trained_model
 
-    pseudo = {"threshold": threshold, "band": band, "min_area": min_area}
     content: dict[str, Any] = {
         "data": {"root": data, "train": split, "layout": layout},
         "maps": maps,
         "refine": {"methods": [] if method == "none" else _in_a_row(method)},
-        "pseudo": {name: value for name, value in pseudo.items() if value is not None},
+        "pseudo": _given(threshold=threshold, band=band, min_area=min_area),
         "device": device,
     }
     if classifier is not None:
         content["model"] = trained_model(classifier).model_dump()
     change(content, overrides)
     return _chain(parse_chain(content, "advcam refine"), out, None, None, dry_run, quiet, json_)
+
+
+def segment(
+    data: Path,
+    *overrides: str,
+    masks: str,
+    out: Path,
+    split: str | None = None,
+    test: str | None = None,
+    layout: str | None = None,
+    model: str | None = None,
+    head: str | None = None,
+    epochs: int | None = None,
+    lr: float | None = None,
+    strong: str | None = None,
+    semi: Literal["cct", "unimatch"] | None = None,
+    device: str = "cpu",
+    from_: Annotated[str | None, Parameter("--from")] = None,
+    dry_run: bool = False,
+    quiet: bool = False,
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> int:
+    """Train a segmentation network on label masks, and show it the test pictures. The same command goes on.
+
+    Args:
+        data: Root folder: folders of classes, a table labels.csv, or a public data set.
+        overrides: Further settings of the network, key=value, such as crop=256 self_training=1.
+        masks: Masks to learn: the folder pseudo of advcam run or refine, a folder of PNG files, or true for those of
+            the data set.
+        out: Folder of the run; the network lies in its folder segmenter.
+        split: Of the pictures to learn; train, or the only one, when left away.
+        test: Split that it is shown in the end; val when left away, or else the pictures that it learnt.
+        layout: See `advcam data layouts`; found out when left away.
+        model: Backbone; see `advcam models`; lite0 when left away.
+        head: deeplabv2, or smp/deeplabv3plus, smp/unet .. of segmentation-models-pytorch.
+        epochs: Times that every picture is seen.
+        lr: Learning rate of the backbone; the head's is ten times as high.
+        strong: True masks that may be learnt beside masks: a number, a share (1/32) or a list file; the rest is weak.
+        semi: How both are learnt; unimatch when left away.
+        device: cpu, cuda, cuda:1, mps.
+        from_: Do this stage and all behind it anew.
+        dry_run: Say what would be done; write nothing.
+        quiet: No progress.
+        json_: Print the result as JSON.
+    """
+    from advcam.pipeline.chain.recipe_file import change, parse_chain, section_of
+
+    chosen = section_of("folder", "segment") | _given(epochs=epochs, lr=lr, strong=strong)
+    chosen["network"] = chosen.get("network", {}) | _given(model=model, head=head)
+    if strong is not None or semi is not None:
+        chosen |= {"semi": _given(method=semi), "self_training": 0, "confidence_weights": False}
+    content: dict[str, Any] = {
+        "data": {"root": data, "train": split, "layout": layout, "test": test},
+        "label_masks": masks if masks == "true" else Path(masks),
+        "segment": chosen,
+        "device": device,
+    }
+    change(content, [f"segment.{override}" for override in overrides])
+    return _chain(parse_chain(content, "advcam segment"), out, from_, None, dry_run, quiet, json_)
+
+
+def _given(**values: object) -> dict[str, Any]:
+    """What was not left away."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _in_a_row(method: str) -> list[str]:

@@ -23,12 +23,12 @@ from advcam.training.schedule import Group
 
 #: Atrous rates of the four branches at stride 8 (Chen et al., TPAMI 2018: ASPP-L).
 _RATES = (6, 12, 18, 24)
-#: Learning rate of the head's weights and of its biases, as multiples (DeepLab).
-_WEIGHTS, _BIASES = 10.0, 20.0
 #: Heads of segmentation-models-pytorch whose backbone can be dilated, and the stride that inputs of the others fit.
 _DILATED, _LARGEST_STRIDE = ("deeplabv3", "deeplabv3plus"), 32
 #: DPT stands on vision transformers alone. PAN halves features of stride 16 three times more.
 _TRANSFORMERS, _SMALLEST = ("dpt",), {"pan": 128}
+#: Heads of our own.
+_OWN = ("deeplabv2", "linear")
 _DEFAULT_STRIDE: Literal[16] = 16
 #: Side of the picture that tells the shape of a backbone's features.
 _PROBE = 64
@@ -38,7 +38,8 @@ class NetworkSettings(BaseModel):
     """Which network is trained.
 
     Args:
-        head: "deeplabv2", or "smp/unet", "smp/deeplabv3plus" .. of segmentation-models-pytorch.
+        head: "deeplabv2"; "linear", a 1x1 convolution of the same features, which has a 36th of the weights and suits
+            hundreds of masks; or "smp/unet", "smp/deeplabv3plus" .. of segmentation-models-pytorch.
         model: The backbone: "lite0", "lite1" or "lite2" with their ImageNet weights, or any convolutional network of
             timm.
         weights: Pretrained weights of the backbone with any number of classes, such as those of a classifier that
@@ -63,7 +64,7 @@ class NetworkSettings(BaseModel):
     @property
     def dilates(self) -> bool:
         """Whether the head can stand on features of either output stride."""
-        return self.head == "deeplabv2" or self.head.removeprefix("smp/") in _DILATED
+        return self.head in _OWN or self.head.removeprefix("smp/") in _DILATED
 
 
 class SegmentationNetwork(nn.Module, ABC):
@@ -120,11 +121,13 @@ class SegmentationNetwork(nn.Module, ABC):
         full = functional.interpolate(scores, size=padded.shape[-2:], mode="bilinear", align_corners=False)
         return full[..., :height, :width]
 
-    def parameter_groups(self, lr: float, weight_decay: float) -> list[Group]:
-        """Groups for an optimiser, as DeepLab is trained.
+    def parameter_groups(self, lr: float, multiplier: float, weight_decay: float) -> list[Group]:
+        """Groups for an optimiser, without parameters that are not trained.
 
-        The head is ten times as fast as the backbone, its biases twenty times and without weight decay. Parameters
-        that are not trained are left out.
+        Args:
+            lr: Learning rate of the backbone.
+            multiplier: Of the head's weights, times that; its biases have twice as much and no weight decay (DeepLab).
+            weight_decay: Of all else.
         """
         head = dict(self.head_parameters())
         inside = {id(parameter) for parameter in head.values()}
@@ -133,31 +136,32 @@ class SegmentationNetwork(nn.Module, ABC):
         biases = [p for name, p in head.items() if name.endswith("bias")]
         groups: list[Group] = [
             {"params": backbone, "lr": lr, "weight_decay": weight_decay, "multiplier": 1.0},
-            {"params": weights, "lr": lr * _WEIGHTS, "weight_decay": weight_decay, "multiplier": _WEIGHTS},
-            {"params": biases, "lr": lr * _BIASES, "weight_decay": 0.0, "multiplier": _BIASES},
+            {"params": weights, "lr": lr * multiplier, "weight_decay": weight_decay, "multiplier": multiplier},
+            {"params": biases, "lr": lr * 2 * multiplier, "weight_decay": 0.0, "multiplier": 2 * multiplier},
         ]
         return [group for group in groups if group["params"]]
 
 
 class DeepLabV2(SegmentationNetwork):
-    """DeepLabV2: four atrous convolutions on the deepest features, summed (Chen et al., TPAMI 2018, ASPP-L).
+    """Convolutions on the deepest features, summed.
 
-    The rates are 6, 12, 18 and 24 at stride 8 and half of them at stride 16, so that they reach as far in the picture.
-    Weights start from a normal distribution of standard deviation 0.01, biases at 0.
+    DeepLabV2 has four atrous ones (Chen et al., TPAMI 2018, ASPP-L). The rates are 6, 12, 18 and 24 at stride 8 and
+    half of them at stride 16, so that they reach as far in the picture. Weights start from a normal distribution of
+    standard deviation 0.01, biases at 0.
 
     Args:
         start: The backbone.
         num_classes: C.
         stride: Of its deepest features.
+        linear: One 1x1 convolution in place of the four.
     """
 
-    def __init__(self, start: StartingPoint, num_classes: int, stride: Literal[8, 16]) -> None:
+    def __init__(self, start: StartingPoint, num_classes: int, stride: Literal[8, 16], linear: bool = False) -> None:
         channels = _feature_channels(start.network)
         super().__init__(start.network, num_classes, start.normalisation, (channels,))
         rates = [rate * 8 // stride for rate in _RATES]
-        self.head = nn.ModuleList(
-            nn.Conv2d(channels, num_classes, kernel_size=3, padding=rate, dilation=rate) for rate in rates
-        )
+        atrous = (nn.Conv2d(channels, num_classes, kernel_size=3, padding=rate, dilation=rate) for rate in rates)
+        self.head = nn.ModuleList([nn.Conv2d(channels, num_classes, kernel_size=1)] if linear else atrous)
         for name, parameter in self.head.named_parameters():
             nn.init.normal_(parameter, std=0.0 if name.endswith("bias") else 0.01)
 
@@ -167,7 +171,7 @@ class DeepLabV2(SegmentationNetwork):
         return [backbone.forward_features(inputs)]
 
     def decode(self, features: list[Tensor]) -> Tensor:
-        """The sum of the four branches."""
+        """The sum of the branches."""
         first, *others = self.head
         scores: Tensor = first(features[-1])
         for branch in others:
@@ -175,7 +179,7 @@ class DeepLabV2(SegmentationNetwork):
         return scores
 
     def head_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """The four convolutions."""
+        """The convolutions."""
         return self.head.named_parameters()
 
 
@@ -223,15 +227,17 @@ def create_network(settings: NetworkSettings, num_classes: int, seed: int = 0) -
         WeightsError: No weights, or a file that is not of this backbone.
         SettingError: segmentation-models-pytorch is needed and not installed.
     """
-    if settings.head != "deeplabv2" and not settings.head.startswith("smp/"):
-        raise ModelError(f"no head is called {settings.head!r}; take deeplabv2, smp/unet, smp/deeplabv3plus ..")
+    if settings.head not in _OWN and not settings.head.startswith("smp/"):
+        raise ModelError(f"no head is called {settings.head!r}; take deeplabv2, linear, smp/unet, smp/deeplabv3plus ..")
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         stride = settings.stride
-        if settings.head == "deeplabv2":
+        if settings.head in _OWN:
             start = starting_point(settings.model, 1, settings.weights, stride, seed)
             choose_trained(start, settings.trained, frozen_stem=True)
-            network: SegmentationNetwork = DeepLabV2(start, num_classes, stride or _DEFAULT_STRIDE)
+            network: SegmentationNetwork = DeepLabV2(
+                start, num_classes, stride or _DEFAULT_STRIDE, linear=settings.head == "linear"
+            )
         else:
             start = starting_point(settings.model, 1, settings.weights, None, seed)
             choose_trained(start, settings.trained, frozen_stem=True)
@@ -255,7 +261,7 @@ def _smp(settings: NetworkSettings, num_classes: int, start: StartingPoint) -> n
         hint = f"did you mean smp/{near[0]}? " if near else ""
         raise ModelError(f"there is no head {settings.head}; {hint}take one of smp/{', smp/'.join(known)}")
     if settings.output_stride is not None and not settings.dilates:
-        choosing = ", ".join(["deeplabv2", *(f"smp/{name}" for name in _DILATED)])
+        choosing = ", ".join([*_OWN, *(f"smp/{name}" for name in _DILATED)])
         raise ModelError(
             f"{settings.head} has an output stride of its own; leave output_stride out, or take {choosing}"
         )

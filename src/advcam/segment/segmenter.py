@@ -127,6 +127,7 @@ def train_segmenter(
     if (settings.semi is None) != (weak is None):
         raise SettingError("semi-supervised training needs both: weak pictures, and the method in semi")
     survey = _survey(masked, len(class_names) + 1)
+    _check_something(masked, survey)
     masked = _decided(masked, survey)
     if weak is not None:
         _survey(weak, len(class_names) + 1)
@@ -221,12 +222,17 @@ def _survey(masked: Masked, num_classes: int) -> Survey:
     if survey.problems:
         more = f"; and {len(survey.problems) - 1} more like it" if len(survey.problems) > 1 else ""
         raise PictureError(f"{survey.problems[0]}{more}")
+    return survey
+
+
+def _check_something(masked: Masked, survey: Survey) -> None:
+    if len(survey.unreadable) == len(masked.samples):
+        raise PictureError(f"not one of the pictures can be read; the first: {next(iter(survey.unreadable.values()))}")
     if not survey.pixels.sum():
         raise PictureError(
             f"all {counted(len(masked.samples), 'mask')} are undecided (255) everywhere; make pseudo-labels with a "
             "smaller band"
         )
-    return survey
 
 
 def _decided(masked: Masked, survey: Survey) -> Masked:
@@ -293,10 +299,11 @@ def _objective(network: SegmentationNetwork, settings: SegmenterSettings) -> Seg
 
 def _groups(objective: SegmentationObjective, settings: SegmenterSettings) -> list[Group]:
     """Of the network, and of what the objective learns beside it."""
-    groups = objective.network.parameter_groups(settings.lr, settings.weight_decay)
+    groups = objective.network.parameter_groups(settings.lr, settings.head_multiplier, settings.weight_decay)
     if isinstance(objective, CCTObjective):
-        fast = {"lr": 10 * settings.lr, "multiplier": 10.0, "weight_decay": settings.weight_decay}
-        groups.append({"params": list(objective.auxiliary_parameters()), **fast})
+        fast, decay = settings.head_multiplier, settings.weight_decay
+        parameters = list(objective.auxiliary_parameters())
+        groups.append({"params": parameters, "lr": fast * settings.lr, "multiplier": fast, "weight_decay": decay})
     return groups
 
 

@@ -35,7 +35,8 @@ class SegmenterSettings(LoopSettings):
         objective: Its loss, and what is kept.
         crop: Side of the inputs in pixels.
         scales: Pictures are enlarged by a factor drawn evenly between these two.
-        lr: Learning rate of the pretrained layers; the head's is ten times as high.
+        lr: Learning rate of the pretrained layers.
+        head_multiplier: Learning rate of the head as a multiple of it; of its biases, twice that (DeepLab: 10 and 20).
         weight_decay: Of all parameters but the biases of the head.
         optimizer: See `create_optimizer`.
         warmup: Epochs in which the learning rate rises; it falls by the polynomial schedule (power 0.9).
@@ -49,6 +50,7 @@ class SegmenterSettings(LoopSettings):
     crop: int = Field(default=320, ge=32)
     scales: tuple[float, float] = (0.5, 2.0)
     lr: float = Field(default=3e-4, gt=0)
+    head_multiplier: float = Field(default=10.0, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     optimizer: OptimizerName = "adamw"
     warmup: float = Field(default=0.0, ge=0)

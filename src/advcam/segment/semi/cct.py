@@ -3,7 +3,7 @@
 Ouali, Hudelot, Tami, "Semi-Supervised Semantic Segmentation with Cross-Consistency Training", CVPR 2020. Pictures with
 true masks train the main decoder. On all others the loss of the auxiliary decoders trains them and, through the
 features, the encoder; the main decoder learns nothing there, it only gives the targets (equation 2). Weak masks, made
-of image labels, are learned by the auxiliary decoders alone (section 3.4); there AdvCAM's masks take the place of the
+of image labels, are learned by the auxiliary decoders and the encoder; there AdvCAM's masks take the place of the
 published ones.
 
     loss = supervised + w(t) (30 * consistency + 0.4 * weak),    w(t) = exp(-5 (1 - t)²) up to t = 1
@@ -11,9 +11,8 @@ published ones.
 This is what the published code computes: both terms are means over all auxiliary decoders, and the ramp w holds for
 the weak masks too. Deviations:
 
-- The supervised loss is that of `SegmentationObjective`. The annealed bootstrapped cross-entropy of the paper (equation
-  4) is not built: the published configuration switches it off, and its author advises plain cross-entropy
-  (yassouali/CCT#15).
+- The supervised loss is that of `SegmentationObjective`. The annealed bootstrapped cross-entropy of the paper is not
+  built: the published configuration takes plain cross-entropy, which its author advises too (yassouali/CCT#15).
 - The published main decoder is an auxiliary one without perturbation, on 512 channels of a PSP module. Here it is the
   network's own, and auxiliary decoders stand on the deepest features of `SegmentationNetwork.encode`.
 - Answers are compared at the resolution of the auxiliary decoders, to which those of the main one are enlarged, and

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class AuxiliaryDecoder(nn.Module):
-    """Logits of features, finer by a power of two (Ouali, Hudelot, Tami, CVPR 2020, supplement A).
+    """Logits of features, finer by a power of two (Ouali, Hudelot, Tami, CVPR 2020).
 
     The published decoder, which is that of the main network there: a 1 x 1 convolution to the classes, then for each
     doubling a sub-pixel convolution (Shi et al., CVPR 2016) with a ReLU, the last one too, so that logits are not

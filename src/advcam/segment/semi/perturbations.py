@@ -55,9 +55,8 @@ def mask_objects(features: Tensor, foreground: Tensor) -> Tensor:
 def object_boxes(foreground: Tensor) -> Tensor:
     """Boxes of predicted objects, (M, 5): the number of the picture, left, top, right, bottom.
 
-    An object is a connected component of the foreground, diagonal neighbours included (section 3.3, G-Cutout: "the
-    possible spatial extent of each detected object"). Components inside holes of others count too, which the published
-    code, by outer contours, leaves out.
+    An object is a connected component of the foreground, whatever its classes, diagonal neighbours included.
+    Components inside holes of others count too, which the published code, by outer contours, leaves out.
 
     Args:
         foreground: (N, H, W) bool.
