@@ -118,7 +118,7 @@ def classes_in(folder: Path) -> tuple[str, ...]:
     Raises:
         RunError: `classes.json` is missing or damaged.
     """
-    return tuple(name for _, name in sorted(_given(folder / "classes.json").items()))
+    return tuple(name for _, name in sorted(class_numbers(folder).items()))
 
 
 def _numbers(path: Path, class_names: Sequence[str]) -> NDArray[np.int32]:
@@ -129,7 +129,7 @@ def _numbers(path: Path, class_names: Sequence[str]) -> NDArray[np.int32]:
         numbers[1 : len(class_names) + 1] = np.arange(1, len(class_names) + 1)
         return numbers
     place = {name: number + 1 for number, name in enumerate(class_names)}
-    given = _given(path)
+    given = class_numbers(path.parent)
     unknown = [name for name in given.values() if name not in place]
     if unknown:
         raise RunError(f"{path} names the class {unknown[0]!r}; the data set has {', '.join(class_names)}")
@@ -138,8 +138,13 @@ def _numbers(path: Path, class_names: Sequence[str]) -> NDArray[np.int32]:
     return numbers
 
 
-def _given(path: Path) -> dict[int, str]:
-    """Name of each class number of a run's masks."""
+def class_numbers(folder: Path) -> dict[int, str]:
+    """Name of each class number of a run's masks.
+
+    Raises:
+        RunError: `classes.json` is missing or damaged.
+    """
+    path = folder / "classes.json"
     try:
         entries = [entry for entry in json.loads(path.read_text(encoding="utf-8")) if "class_id" in entry]
         return {int(entry["number"]): str(entry["name"]) for entry in entries}

@@ -85,6 +85,7 @@ class ChainPicture:
         confidence: Lowest of its classes; None where there is no pseudo-label.
         boxes: Of the pseudo-label.
         true_boxes: Where boxes are the truth; the boxes are drawn only there.
+        predicted: Mask (H, W) of the segmentation network; None where it was not shown the picture.
     """
 
     sample_id: str
@@ -97,6 +98,7 @@ class ChainPicture:
     confidence: float | None
     boxes: Sequence[Box] = ()
     true_boxes: Sequence[Box] = ()
+    predicted: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,11 @@ def _row(shown: ChainPicture) -> _Row:
         for name, one in zip(attribution.class_names, attribution.maps, strict=True):
             frames.append(_Frame(f"{stage}: {name}", data_uri(heat_overlay(small, one))))
     numbers: set[int] = set()
-    for caption, mask in (("pseudo-label", shown.mask), ("truth", shown.truth)):
+    for caption, mask in (
+        ("pseudo-label", shown.mask),
+        ("segmentation network", shown.predicted),
+        ("truth", shown.truth),
+    ):
         if mask is not None:
             frames.append(_Frame(caption, data_uri(_mask(small, mask), quality=82)))
             numbers |= {int(number) for number in np.unique(mask)} - {0, IGNORE}

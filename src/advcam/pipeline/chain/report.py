@@ -1,18 +1,21 @@
 """report.html of a chain, from what its stages left so far."""
 
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import advcam
 from advcam.datasets.pictures import read_picture
 from advcam.errors import PictureError
-from advcam.pipeline.chain.pictures import Pictures
+from advcam.pipeline.chain.lesson import lowest_confidence
+from advcam.pipeline.chain.pictures import Pictures, test_pictures, test_split
 from advcam.pipeline.chain.scoring import HEADLINES, of_masks, shown_scores
+from advcam.pipeline.chain.segmenting import EVALUATE, PREDICT, TEST_METRICS
 from advcam.pipeline.chain.settings import ChainSettings
 from advcam.pipeline.chain.stage import StageRecord
+from advcam.pipeline.label_masks import class_numbers
 from advcam.pipeline.targets import evenly
 from advcam.report.chain_page import ChainPicture, ScoreRow, ScoreTable, StageRow, write_chain_page
 from advcam.store.maps import MapStore
@@ -48,8 +51,14 @@ def write_chain_report(
     done = {record.name for record in records}
     rows = [StageRow(r.name, r.seconds, r.facts, r.notes, len(r.skipped)) for r in records]
     scores = _scores(out / "metrics") if "evaluate" in done else []
+    if EVALUATE in done:
+        split = test_split(dataset, pictures.data)
+        scores += [ScoreTable(f"{table.title} of {split}", table.rows) for table in _scores(out / TEST_METRICS)]
     stores = {name: MapStore(folder) for name, folder in maps.items()}
-    shown = _shown(out, pictures, stores, settings.outputs.report_pictures, "pseudo" in done)
+    count = settings.outputs.report_pictures
+    shown = chain(
+        _shown(out, pictures, stores, count, "pseudo" in done), _tested(out, pictures, count, PREDICT in done)
+    )
     write_chain_page(out / "report.html", _TITLE, facts, rows, scores, shown)
 
 
@@ -89,10 +98,10 @@ def _shown(
     stored = {stage: store.index().keys() for stage, store in stores.items()}
     first = next(iter(stored.values()))
     there = [sample for sample in pictures.masks if sample.id in first]
-    sure = _confidence(out / "pseudo" / "confidence.csv") if labelled else {}
+    sure = lowest_confidence(out / "pseudo" / "confidence.csv") if labelled else {}
     found = _boxes(out / "pseudo" / "boxes.json") if labelled else {}
     class_names = {number + 1: name for number, name in enumerate(pictures.dataset.class_names)}
-    class_names |= _class_names(out / "pseudo" / "classes.json") if labelled else {}
+    class_names |= class_numbers(out / "pseudo") if labelled else {}
     doubtful = sorted((s for s in there if s.id in sure), key=lambda sample: sure[sample.id])[: count // 2]
     names = output_names([sample.id for sample in pictures.masks])
     for sample in (*doubtful, *evenly([s for s in there if s not in doubtful], count - len(doubtful))):
@@ -115,6 +124,23 @@ def _shown(
         )
 
 
+def _tested(out: Path, pictures: Pictures, count: int, predicted: bool) -> Iterator[ChainPicture]:
+    """Pictures that the segmentation network was shown, evenly spread, half as many as of the others."""
+    if not predicted:
+        return
+    test = test_pictures(pictures.dataset, pictures.data, pictures.masks)
+    names = output_names([sample.id for sample in test])
+    class_names = class_numbers(out / "predictions")
+    for sample in evenly(test, max(1, count // 2) if count else 0):
+        file = out / "predictions" / "masks" / f"{names[sample.id]}.png"
+        if file.exists():
+            truth, labels = pictures.dataset.mask(sample.id), sample.labels or ()
+            picture = read_picture(sample.path)
+            yield ChainPicture(
+                sample.id, picture, labels, {}, None, truth, class_names, None, predicted=read_mask(file)
+            )
+
+
 def _maps(store: MapStore, sample: Sample) -> Attribution:
     return store.get(sample.id).attribution
 
@@ -126,18 +152,3 @@ def _boxes(path: Path) -> dict[str, list[Box]]:
         id_: [Box(**{name: value for name, value in box.items() if name != "class"}) for box in entry["boxes"]]
         for id_, entry in pictures.items()
     }
-
-
-def _class_names(path: Path) -> dict[int, str]:
-    """Names of the classes by the numbers of the masks."""
-    entries = json.loads(path.read_text(encoding="utf-8"))
-    return {entry["number"]: entry["name"] for entry in entries if "class_id" in entry}
-
-
-def _confidence(path: Path) -> dict[str, float]:
-    """The lowest confidence of each picture."""
-    lowest: dict[str, float] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            lowest[row["image"]] = min(float(row["confidence"]), lowest.get(row["image"], 1.0))
-    return lowest

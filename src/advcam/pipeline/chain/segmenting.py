@@ -3,7 +3,7 @@
 "segment" trains it, "predict" shows it the test pictures, "evaluate-segment" scores what it made of them, and "export"
 writes it as ONNX.
 
-segmenter/  predictions/masks/  predictions/classes.json  metrics/segment/  onnx/model.onnx
+segmenter/  predictions/masks/  predictions/classes.json  metrics-test/  onnx/model.onnx
 """
 
 import hashlib
@@ -35,6 +35,8 @@ from advcam.types import IGNORE, Sample
 
 SEGMENT, PREDICT, EXPORT = "segment", "predict", "export"
 EVALUATE = f"evaluate-{SEGMENT}"
+#: Folder of the scores of the test pictures.
+TEST_METRICS = "metrics-test"
 #: Passes of a network for a picture in training: there, and back to the inputs and to the weights.
 _PASSES_OF_A_STEP = 3
 
@@ -85,10 +87,10 @@ def segmenting_stages(
 
         def score(watcher: Watcher) -> Outcome:
             scored = Scored(SEGMENT, out / "predictions" / "masks", split=test_split(dataset, pictures.data))
-            return score_all(settings, [scored], None, out / "metrics" / SEGMENT, watcher)
+            return score_all(settings, [scored], None, out / TEST_METRICS, watcher)
 
         scoring = {"settings": settings.evaluate.model_dump(mode="json")}
-        yield Stage(EVALUATE, out / "metrics" / SEGMENT, scoring, (PREDICT,), score, lambda: Cost(len(test)))
+        yield Stage(EVALUATE, out / TEST_METRICS, scoring, (PREDICT,), score, lambda: Cost(len(test)))
 
 
 def segment(
