@@ -114,7 +114,7 @@ def segment(
         return train_segmenter(
             masked,
             names,
-            settings,
+            settings.training,
             where,
             weak=taught.weak,
             val=val,

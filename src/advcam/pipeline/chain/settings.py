@@ -204,6 +204,11 @@ class SegmentSettings(SegmenterSettings):
     inference: InferenceSettings = InferenceSettings()
     onnx: bool = False
 
+    @property
+    def training(self) -> SegmenterSettings:
+        """The settings of one training, which are kept with the network."""
+        return SegmenterSettings(**{name: getattr(self, name) for name in SegmenterSettings.model_fields})
+
     @model_validator(mode="after")
     def _one_way(self) -> "SegmentSettings":
         if (self.strong is None) != (self.semi is None):
