@@ -1,3 +1,4 @@
+import itertools
 import math
 import os
 import resource
@@ -298,6 +299,41 @@ def test_the_best_weights_are_kept(tmp_path: Path) -> None:
     kept = torch.cat([best[name].flatten() for name in Toy().state_dict()])
     assert torch.equal(kept, seen[1])
     assert (result.best, result.best_epoch) == (0.7, 2)
+
+
+class Watched(ToyObjective):
+    """Keeps what the loop tells it, and an average of the bias."""
+
+    def __init__(self, network: Toy) -> None:
+        super().__init__(network)
+        self.shares: list[float] = []
+        self.biases: list[Tensor] = []
+        self.other = Toy()
+
+    @property
+    def kept(self) -> Toy:
+        return self.other
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        self.shares.append(self.share)
+        return super().forward(batch)
+
+    def after_step(self) -> None:
+        self.biases.append(self.network.head.bias.detach().clone())
+
+
+def test_the_objective_hears_how_far_the_training_is(tmp_path: Path) -> None:
+    """The share of the steps that are done, before each pass; and a word after each step. What it says is kept."""
+    torch.manual_seed(0)
+    objective = Watched(Toy())
+    optimizer = create_optimizer("sgd", parameter_groups(objective.network, ["head"], lr=0.1))
+    train(objective, optimizer, Polynomial(), Noise(), LoopSettings(**SETTINGS, accumulate=2), tmp_path)
+    assert objective.shares == [step / 9 for step in range(9) for _ in range(2)]
+    assert len(objective.biases) == 9
+    assert torch.equal(objective.biases[-1], objective.network.head.bias), "after the step, not before it"
+    assert all(not torch.equal(one, next_) for one, next_ in itertools.pairwise(objective.biases))
+    best = load_file(tmp_path / "best.safetensors")
+    assert all(torch.equal(value, best[name]) for name, value in objective.other.state_dict().items())
 
 
 def test_a_metric_that_is_not_measured(tmp_path: Path) -> None:
