@@ -8,10 +8,12 @@ segmenter/  predictions/masks/  predictions/classes.json  metrics-test/  onnx/mo
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.pictures import read_picture
@@ -25,7 +27,8 @@ from advcam.pipeline.chain.settings import ChainSettings, SegmentSettings
 from advcam.pipeline.chain.stage import PASS_PIXELS, Cost, Outcome, Stage, Watcher, picture_digest
 from advcam.pipeline.chain.training import LoopWatch
 from advcam.pipeline.label_masks import TrueMasks, WrittenMasks, classes_in, with_truth
-from advcam.pipeline.targets import samples_of
+from advcam.pipeline.targets import evenly, samples_of
+from advcam.segment.export import check_installed, export_onnx
 from advcam.segment.inference import Prediction, predict
 from advcam.segment.segmenter import Masked, Segmenter, TrainedSegmenter, load_segmenter, train_segmenter
 from advcam.store.classes import ClassNumbers
@@ -35,6 +38,8 @@ from advcam.types import IGNORE, Sample
 
 SEGMENT, PREDICT, EXPORT = "segment", "predict", "export"
 EVALUATE = f"evaluate-{SEGMENT}"
+#: The network as ONNX, and how many pictures it is compared with PyTorch on.
+ONNX, COMPARED = "model.onnx", 10
 #: Folder of the scores of the test pictures.
 TEST_METRICS = "metrics-test"
 #: Passes of a network for a picture in training: there, and back to the inputs and to the weights.
@@ -91,6 +96,32 @@ def segmenting_stages(
 
         scoring = {"settings": settings.evaluate.model_dump(mode="json")}
         yield Stage(EVALUATE, out / TEST_METRICS, scoring, (PREDICT,), score, lambda: Cost(len(test)))
+    if chosen.onnx:
+        check_installed()
+
+        def export(watcher: Watcher) -> Outcome:
+            return write_onnx(load_segmenter(out / "segmenter"), evenly(test, COMPARED), out / "onnx" / ONNX, watcher)
+
+        yield Stage(EXPORT, out / "onnx", {}, (SEGMENT,), export, lambda: Cost(min(COMPARED, len(test))))
+
+
+def write_onnx(segmenter: Segmenter, samples: Sequence[Sample], path: Path, watcher: Watcher) -> Outcome:
+    """Write a network as ONNX, compared with PyTorch on some pictures."""
+    watcher.start("export", len(samples))
+
+    def pictures() -> Iterator[Image.Image]:
+        for sample in samples:
+            with suppress(PictureError):  # named when it was predicted
+                yield read_picture(sample.path).convert("RGB")
+            watcher.step()
+
+    written = export_onnx(segmenter.network, segmenter.class_names, path, pictures=pictures())
+    compared = written.given or written.drawn
+    same = f"{100 * compared.equal_labels:.3f} % on {counted(compared.pictures, 'picture')}"
+    size = "any" if written.fixed_size is None else "{1} x {0} only".format(*written.fixed_size)
+    facts = [("opset", f"{written.opset}"), ("size of pictures", size), ("labels as of PyTorch", same)]
+    notes = [written.why_fixed] if written.why_fixed else []
+    return Outcome([*facts, ("largest difference", f"{compared.largest_difference:.1e}")], notes)
 
 
 def segment(
