@@ -44,7 +44,7 @@ def write_chain_report(
     dataset = pictures.dataset
     facts = [
         ("Data", f"{dataset.title} in {dataset.root.name}, split {settings.data.masks_split}"),
-        ("Pictures", _counts(pictures)),
+        ("Pictures", _counts(pictures, settings)),
         ("Classes", f"{len(dataset.class_names)}"),
         ("advcam", advcam.__version__),
     ]
@@ -62,13 +62,15 @@ def write_chain_report(
     write_chain_page(out / "report.html", _TITLE, facts, rows, scores, shown)
 
 
-def _counts(pictures: Pictures) -> str:
+def _counts(pictures: Pictures, settings: ChainSettings) -> str:
     """How many pictures do what."""
+    test = test_pictures(pictures.dataset, pictures.data, pictures.masks) if settings.segment is not None else ()
     uses = {
         "to learn": pictures.train,
         "to choose the epoch": pictures.val,
         "to choose the threshold": pictures.labelled,
-        "to mask": pictures.masks,
+        "to mask" if settings.label_masks is None else "with masks to learn": pictures.masks,
+        "to test the segmentation network": test,
     }
     return ", ".join(f"{len(samples)} {use}" for use, samples in uses.items() if samples)
 
