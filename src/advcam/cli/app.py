@@ -15,6 +15,7 @@ import advcam
 from advcam.cli.analyze import analyze
 from advcam.cli.data import data
 from advcam.cli.evaluate import evaluate
+from advcam.cli.onnx import onnx
 from advcam.cli.predict import predict
 from advcam.cli.run import refine, segment, train
 from advcam.cli.run import run as run_recipe
@@ -41,6 +42,7 @@ app.command(refine)
 app.command(segment)
 app.command(run_recipe, name="run")
 app.command(predict)
+app.command(onnx)
 _messages = Console(stderr=True)
 
 
