@@ -242,6 +242,24 @@ def test_files_are_found_below_folders_without_the_hidden_ones(folders: Dataset,
     assert predictions.name_of(folders.sample("val/wheel/3.jpg")) == "val/wheel/3.jpg"
 
 
+def test_masks_of_a_run_come_in_the_numbers_of_the_data_set(folders: Dataset, tmp_path: Path):
+    """A classifier of many classes has its classes numbered as they were met, by name or number of the output."""
+    entries = [{"number": 0, "name": "background"}, {"number": 255, "name": "ignore"}]
+    entries += [{"number": 1, "class_id": 700, "name": "Wheel"}, {"number": 2, "class_id": 3, "name": "rectangle"}]
+    (tmp_path / "masks" / "train").mkdir(parents=True)
+    mask = np.array([[0, 1, 2], [255, 2, 1]], dtype=np.uint8)
+    Image.fromarray(mask).save(tmp_path / "masks" / "train" / "1.png")
+    sample = next(iter(folders.samples("train")))
+    wheel, rectangle = folders.class_id("wheel") + 1, folders.class_id("rectangle") + 1
+    zebra = json.dumps([*entries, {"number": 3, "class_id": 9, "name": "zebra"}])
+    for content in ("no JSON", "[1, 2]", "{}", zebra):  # a file of somebody else, or of other classes
+        (tmp_path / "classes.json").write_text(content)
+        assert MaskFiles(tmp_path / "masks", folders).mask("train/1", sample).tolist() == mask.tolist()
+    (tmp_path / "classes.json").write_text(json.dumps(entries))
+    found = MaskFiles(tmp_path / "masks", folders).mask("train/1", sample)
+    assert found.tolist() == [[0, wheel, rectangle], [255, rectangle, wheel]]
+
+
 def test_masks_are_read_without_conversion(folders: Dataset, tmp_path: Path):
     numbers = np.random.default_rng(0).integers(0, 5, (80, 96)).astype(np.uint8)
     image = Image.fromarray(numbers)
@@ -265,7 +283,7 @@ def test_a_kind_that_a_source_does_not_hold_is_refused(folders: Dataset, tmp_pat
         maps.boxes("1", sample)
     Image.new("L", (2, 2)).save(tmp_path / "1.png")
     with pytest.raises(SettingError, match="holds masks, but this protocol takes maps"):
-        MaskFiles(tmp_path).maps("1", sample)
+        MaskFiles(tmp_path, folders).maps("1", sample)
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,7 @@ def classify(
     """
     watcher.start("predicted classes", len(samples))
     text, skipped, hits = io.StringIO(), [], []
+    ks = [k for k in (1, _RANKS) if k <= len(class_names)]
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["image", "labels"])
     for sample, picture in read_ahead(samples, lambda one: read_picture(one.path), _AHEAD):
@@ -79,12 +80,12 @@ def classify(
             skipped.append((sample.id, one_line(error)))
         else:
             table.writerow([sample.id, ";".join(names)])
-            hits.append([any(name in (sample.labels or ()) for name in names[:k]) for k in (1, _RANKS)])
+            hits.append([any(name in (sample.labels or ()) for name in names[:k]) for k in ks])
         watcher.step()
     write_text(folder / TABLE, text.getvalue())
     shares = np.mean(hits, axis=0).tolist() if hits else []
     among = f" among {len(class_names)} classes"
-    facts = [(f"top-{k} accuracy", f"{share:.1%}{among}") for k, share in zip((1, _RANKS), shares, strict=bool(hits))]
+    facts = [(f"top-{k} accuracy", f"{share:.1%}{among}") for k, share in zip(ks, shares, strict=bool(hits))]
     return Outcome(facts, [], skipped)
 
 

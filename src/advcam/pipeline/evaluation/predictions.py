@@ -265,9 +265,10 @@ def _files_below(folder: Path, extension: str) -> dict[str, Path]:
 
 
 def _numbers_of_run(path: Path, dataset: Dataset) -> dict[int, int]:
-    """Class number + 1 of the data set for the numbers of a run's masks; the file may be another's or not there.
+    """Class number + 1 of the data set for the numbers of a run's masks.
 
-    As for maps, a class of the run is the class of the same name, or else of the number of its output.
+    As for maps, a class of the run is the class of the same name, or else of the number of its output. Where the data
+    set lacks one of them, or the file is another's or not there, the numbers stay as they are.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
@@ -276,7 +277,8 @@ def _numbers_of_run(path: Path, dataset: Dataset) -> dict[int, int]:
         return {}
     known = {_folded(name): number + 1 for number, name in enumerate(dataset.class_names)}
     found = {number: known.get(_folded(name)) or known.get(output) for number, name, output in outputs}
-    return {number: there for number, there in found.items() if there is not None}
+    complete = {number: there for number, there in found.items() if there is not None}
+    return complete if len(complete) == len(found) else {}
 
 
 def _enter(found: dict[str, list[str]], name: str, keys: Iterable[str]) -> None:
