@@ -235,6 +235,7 @@ def _chain(
         if dry_run:
             _say_plan(chain.plan(from_, until), as_json)
             return 0
+        quiet |= not chain.processes.main
         console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         try:
             with ChainWatch(console, quiet) as watch:
@@ -243,7 +244,7 @@ def _chain(
             words = "interrupted: what is done so far is valid, and the same command goes on where it stopped"
             console.print(words, soft_wrap=True)
             raise
-        if as_json:
+        if as_json and chain.processes.main:
             sys.stdout.write(json.dumps({"out": str(out), "stages": [r.__dict__ for r in records]}) + "\n")
         if not quiet:
             _say_end(chain, records, console)

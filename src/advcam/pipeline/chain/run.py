@@ -23,6 +23,7 @@ from advcam.pipeline.chain.localizing import NAME as LOCALIZE
 from advcam.pipeline.chain.opening import draw_pictures, locked, maps_digest
 from advcam.pipeline.chain.pictures import has_masks, has_truth, read_pictures
 from advcam.pipeline.chain.planning import PlannedStage, seconds_of_a_pass
+from advcam.pipeline.chain.processes import Processes
 from advcam.pipeline.chain.recipe_file import RECIPE, write_recipe
 from advcam.pipeline.chain.refining import affinity_refiner, crf_refiner, refine_store
 from advcam.pipeline.chain.report import write_chain_report
@@ -75,6 +76,7 @@ class Chain:
     """
 
     def __init__(self, settings: ChainSettings, out: Path) -> None:
+        self.processes = Processes(settings.device)
         given = "" if settings.maps is None else maps_digest(settings.maps)
         self.pictures = read_pictures(settings.data, learn=settings.train is not None)
         self.settings, self.out = settings.model_copy(update={"data": self.pictures.data}), out
@@ -120,11 +122,14 @@ class Chain:
             AdvcamError: A stage cannot be done; what was finished stays, and the same command goes on.
         """
         first, last = self._range(from_, until)
+        if not self.processes.main:
+            self.processes.follow(self.stages[first : last + 1])
+            return []
         with locked(self.out):
             write_recipe(self.out / RECIPE, self.settings)
             worked = False
             for stage in self.stages[first : last + 1]:
-                worked = self.records.carry_out(stage, watcher, anew=from_ is not None)
+                worked = self.records.carry_out(stage, watcher, from_ is not None, self.processes.announce)
                 if worked:
                     self.write_report()
             if not worked:  # what the report itself is asked for may have changed

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from accelerate.state import PartialState  # type: ignore[import-untyped]
 from PIL import Image
 
 from advcam.datasets.dataset import Dataset
@@ -85,7 +86,7 @@ def segmenting_stages(
     decides = {**chosen.deciding(), "names": list(names or ()), "masks": _masks_digest(settings.label_masks)}
     seen = {"inference": decides.pop("inference"), "test": picture_digest(dataset, (test,))}
     decides.pop("onnx")
-    yield Stage(SEGMENT, out / "segmenter", decides, after, learn, learn_cost)
+    yield Stage(SEGMENT, out / "segmenter", decides, after, learn, learn_cost, trains=True)
     passes = len(chosen.inference.scales) * (1 + chosen.inference.flip) * len(test) * mean_area(test) / PASS_PIXELS
     yield Stage(PREDICT, out / "predictions", seen, (SEGMENT,), show, lambda: Cost(len(test), passes))
     if has_masks(dataset, test):
@@ -156,28 +157,28 @@ def segment(
     for number in range(1, settings.self_training + 1):
         where = folder / f"round-{number}"
         trained(where, f"segment, round {number}: ")
-        masked = relabelled(load_segmenter(where, device), masked, settings, where / "masks", watcher)
+        masked = relabelled(where, device, masked, settings, watcher)
     result = trained(folder, "segment: ")
     return Outcome(_facts(result, settings, taught), result.warnings, tuple(result.unreadable.items()))
 
 
-def relabelled(
-    segmenter: Segmenter, masked: Masked, settings: SegmentSettings, folder: Path, watcher: Watcher
-) -> Masked:
-    """What a network says of the pictures that it learnt, each limited to the classes of its image labels.
+def relabelled(round_: Path, device: str, masked: Masked, settings: SegmentSettings, watcher: Watcher) -> Masked:
+    """What the network of a round says of the pictures that it learnt, each limited to the classes of its image labels.
 
-    Pixels that it is less sure of than `self_confidence` stay undecided.
+    Pixels that it is less sure of than `self_confidence` stay undecided. Of several processes one looks.
     """
-    files = {id_: folder / f"{name}.png" for id_, name in output_names([s.id for s in masked.samples]).items()}
-    todo = [sample for sample in masked.samples if not files[sample.id].exists()]
-    watcher.start("segment: labels anew", len(todo))
-    for sample, found in _predictions(segmenter, todo, settings, limited=True):
-        if isinstance(found, str):
-            raise PictureError(f"{sample.id}: {found}")
-        write_mask(files[sample.id], np.where(found.confidence < settings.self_confidence, IGNORE, found.mask))
-        watcher.step()
-    numbers = np.arange(IGNORE + 1, dtype=np.int32)
-    return replace(masked, mask_of=WrittenMasks(files, numbers))
+    names = output_names([sample.id for sample in masked.samples])
+    files = {id_: round_ / "masks" / f"{name}.png" for id_, name in names.items()}
+    if PartialState().is_main_process:
+        todo = [sample for sample in masked.samples if not files[sample.id].exists()]
+        watcher.start("segment: labels anew", len(todo))
+        for sample, found in _predictions(load_segmenter(round_, device), todo, settings, limited=True):
+            if not isinstance(found, str):  # training named what it could not read
+                write_mask(files[sample.id], np.where(found.confidence < settings.self_confidence, IGNORE, found.mask))
+            watcher.step()
+    PartialState().wait_for_everyone()
+    there = [sample for sample in masked.samples if files[sample.id].exists()]
+    return replace(masked, samples=there, mask_of=WrittenMasks(files, np.arange(IGNORE + 1, dtype=np.int32)))
 
 
 def predict_all(

@@ -85,6 +85,7 @@ class Stage:
         work: Does it, or goes on with it.
         cost: Estimates it before it is done.
         version: Of its code: raised where the same settings give another result.
+        trains: Its work is a training that all processes of a launch share.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Stage:
     work: Callable[[Watcher], Outcome]
     cost: Callable[[], Cost]
     version: int = 1
+    trains: bool = False
 
 
 @dataclass
@@ -150,13 +152,16 @@ class StageRecords:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise RunError(f"{path} is damaged ({one_line(error)}); delete it: its stage is done anew") from error
 
-    def carry_out(self, stage: Stage, watcher: Watcher, anew: bool = False) -> bool:
+    def carry_out(
+        self, stage: Stage, watcher: Watcher, anew: bool = False, announce: Callable[[bool], None] = lambda _: None
+    ) -> bool:
         """Do a stage, or what is left of it; whether there was something to do.
 
         Args:
             stage: Those before it are done.
             watcher: Hears of it.
             anew: Even where it is done.
+            announce: Told, when all is ready for it, whether it is worked at.
 
         Raises:
             AdvcamError: What the stage raises; the same command goes on with it.
@@ -164,6 +169,7 @@ class StageRecords:
         state = "to be redone" if anew and self.read(stage) is not None else self.state(stage)
         watcher.stage(stage.name, state)
         if state == "done":
+            announce(False)
             return False
         record = self.read(stage) if state == "to be finished" else None
         if record is None:
@@ -171,6 +177,7 @@ class StageRecords:
             self._forget(stage)
             record = StageRecord(stage.name, self.fingerprints[stage.name])
         self._write(stage, record)
+        announce(True)
         started = time.monotonic()
         try:
             outcome = stage.work(watcher)

@@ -35,7 +35,7 @@ def training_stage(settings: ClassifierSettings, pictures: Pictures, folder: Pat
         looks = settings.epochs * (_PASSES_OF_A_STEP * len(pictures.train) + len(pictures.val))
         return Cost(len(pictures.train), looks * area)
 
-    return Stage(NAME, folder, settings.deciding(), (), work, cost)
+    return Stage(NAME, folder, settings.deciding(), (), work, cost, trains=True)
 
 
 def train(
