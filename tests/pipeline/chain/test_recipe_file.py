@@ -27,10 +27,10 @@ def refused(content: dict, *overrides: str) -> str:
     ("content", "words"),
     [
         ({"trian": {}}, "mine.yaml: there is no setting trian; did you mean train?"),
-        ({"train": {"epoch": 3}}, "there is no setting train.epoch; did you mean train.epochs?"),
+        ({"train": {"epoch": 3}}, "there is no setting train.epoch; did you mean train.epochs or segment.epochs?"),
         ({"refine": {"irn": {"stepz": 3}}}, "there is no setting refine.irn.stepz; did you mean refine.irn.steps?"),
         ({"refine": {"irm": {"steps": 3}}}, "there is no setting refine.irm; did you mean refine.irn?"),
-        ({"epochs": 3}, "there is no setting epochs; did you mean train.epochs?"),
+        ({"epochs": 3}, "there is no setting epochs; did you mean train.epochs or segment.epochs?"),
         ({"band": 0.1}, "there is no setting band; did you mean pseudo.band?"),
         ({"zebra": 3}, "there is no setting zebra; a recipe has data, maps, train, model, "),
         ({"evaluate": {"zebra": 3}}, "there is no setting evaluate.zebra; evaluate has labelled, resamples, seed"),
