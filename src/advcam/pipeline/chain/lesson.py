@@ -27,11 +27,13 @@ class Lesson:
         masked: Pictures with masks; in semi-supervised training the strong ones.
         weak: The others, in semi-supervised training.
         supervision: In words.
+        true_masks: How many of the masks are true ones.
     """
 
     masked: Masked
     weak: Masked | None
     supervision: str
+    true_masks: int
 
 
 def lesson(
@@ -53,18 +55,18 @@ def lesson(
         there = with_truth(dataset, samples)
         if not there:
             raise SettingError(f"{dataset.root} has no true masks of these pictures; name a folder of masks")
-        return Lesson(Masked(there, TrueMasks(dataset)), None, f"{counted(len(there), 'true mask')}")
+        return Lesson(Masked(there, TrueMasks(dataset)), None, f"{counted(len(there), 'true mask')}", len(there))
     folder = Path(masks)
     if settings.strong is None:
         written = written_masks(folder, dataset, samples, names)
         there = written.of(samples)
         weights = _confidences(folder / _CONFIDENCE, there) if settings.confidence_weights else {}
-        return Lesson(Masked(there, written, weights), None, f"masks of {folder.name} ({len(there):,})")
+        return Lesson(Masked(there, written, weights), None, f"masks of {folder.name} ({len(there):,})", 0)
     strong, rest = strong_samples(dataset, samples, settings.strong, settings.strong_seed)
     written = written_masks(folder, dataset, rest, names)
     there = written.of(rest)
     words = f"{counted(len(strong), 'true mask')}, and masks of {folder.name} ({len(there):,})"
-    return Lesson(Masked(strong, TrueMasks(dataset)), Masked(there, written), words)
+    return Lesson(Masked(strong, TrueMasks(dataset)), Masked(there, written), words, len(strong))
 
 
 def _confidences(path: Path, samples: Sequence[Sample]) -> Mapping[str, float]:

@@ -7,10 +7,12 @@ segmenter/  predictions/masks/  predictions/classes.json  metrics-test/  onnx/mo
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from accelerate.state import PartialState  # type: ignore[import-untyped]
@@ -19,13 +21,14 @@ from PIL import Image
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.pictures import read_picture
 from advcam.errors import PictureError, SettingError, counted, one_line
+from advcam.pipeline.chain.carding import EPOCH, LEARNT_FROM, TRUE_MASKS, write_model_card
 from advcam.pipeline.chain.labelling import NAME as PSEUDO
 from advcam.pipeline.chain.lesson import Lesson, lesson
 from advcam.pipeline.chain.localizing import mean_area
 from advcam.pipeline.chain.pictures import Pictures, has_masks, test_pictures, test_split
 from advcam.pipeline.chain.scoring import Scored, score_all
 from advcam.pipeline.chain.settings import ChainSettings, SegmentSettings
-from advcam.pipeline.chain.stage import PASS_PIXELS, Cost, Outcome, Stage, Watcher, picture_digest
+from advcam.pipeline.chain.stage import PASS_PIXELS, Cost, Outcome, Stage, Watcher, picture_digest, read_record
 from advcam.pipeline.chain.training import LoopWatch
 from advcam.pipeline.label_masks import TrueMasks, WrittenMasks, classes_in, with_truth
 from advcam.pipeline.targets import evenly, samples_of
@@ -76,7 +79,13 @@ def segmenting_stages(
 
     def show(watcher: Watcher) -> Outcome:
         segmenter = load_segmenter(out / "segmenter", settings.device)
-        return predict_all(segmenter, test, chosen, limited, out / "predictions", watcher)
+        outcome = predict_all(segmenter, test, chosen, limited, out / "predictions", watcher)
+        card(None)
+        return outcome
+
+    def card(evaluation: Mapping[str, Any] | None) -> None:
+        record = read_record(out / "stages" / f"{SEGMENT}.json")
+        write_model_card(out / "segmenter", settings, chosen, pictures, record, evaluation)
 
     def learn_cost() -> Cost:
         count, rounds = len(pictures.masks), 1 + chosen.self_training
@@ -93,7 +102,9 @@ def segmenting_stages(
 
         def score(watcher: Watcher) -> Outcome:
             scored = Scored(SEGMENT, out / "predictions" / "masks", split=test_split(dataset, pictures.data))
-            return score_all(settings, [scored], None, out / TEST_METRICS, watcher)
+            outcome = score_all(settings, [scored], None, out / TEST_METRICS, watcher)
+            card(json.loads((out / TEST_METRICS / SEGMENT / "evaluation.json").read_text(encoding="utf-8")))
+            return outcome
 
         scoring = {"settings": settings.evaluate.model_dump(mode="json")}
         yield Stage(EVALUATE, out / TEST_METRICS, scoring, (PREDICT,), score, lambda: Cost(len(test)))
@@ -237,11 +248,12 @@ def _facts(result: TrainedSegmenter, settings: SegmentSettings, taught: Lesson) 
     rounds = [("self-training", counted(settings.self_training, "round"))] if settings.self_training else []
     return [
         ("network", f"{network.head} on {network.model}, {len(result.class_names)} classes"),
-        ("learnt from", taught.supervision + method),
+        (LEARNT_FROM, taught.supervision + method),
+        (TRUE_MASKS, f"{taught.true_masks}"),
         *rounds,
         ("steps", f"{training.step:,}"),
         ("loss", f"{training.history[-1]['training_loss'] or 0.0:.4f}"),
-        ("kept epoch", epoch + chosen),
+        (EPOCH, epoch + chosen),
     ]
 
 

@@ -144,13 +144,7 @@ class StageRecords:
             RunError: It is damaged.
         """
         path = self._path(stage)
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            return StageRecord(**{**content, "facts": _pairs(content["facts"]), "skipped": _pairs(content["skipped"])})
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise RunError(f"{path} is damaged ({one_line(error)}); delete it: its stage is done anew") from error
+        return read_record(path) if path.exists() else None
 
     def carry_out(
         self, stage: Stage, watcher: Watcher, anew: bool = False, announce: Callable[[bool], None] = lambda _: None
@@ -207,6 +201,19 @@ class StageRecords:
 
     def _path(self, stage: Stage) -> Path:
         return self.folder / f"{stage.name}.json"
+
+
+def read_record(path: Path) -> StageRecord:
+    """The record of a stage that was begun.
+
+    Raises:
+        RunError: It is missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return StageRecord(**{**content, "facts": _pairs(content["facts"]), "skipped": _pairs(content["skipped"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{path} is damaged ({one_line(error)}); delete it: its stage is done anew") from error
 
 
 def digest(value: JSON) -> str:
