@@ -101,9 +101,9 @@ def _shown(
     first = next(iter(stored.values()))
     there = [sample for sample in pictures.masks if sample.id in first]
     sure = lowest_confidence(out / "pseudo" / "confidence.csv") if labelled else {}
-    found = _boxes(out / "pseudo" / "boxes.json") if labelled else {}
     class_names = {number + 1: name for number, name in enumerate(pictures.dataset.class_names)}
     class_names |= class_numbers(out / "pseudo") if labelled else {}
+    found = _boxes(out / "pseudo" / "boxes.json", class_names) if labelled else {}
     doubtful = sorted((s for s in there if s.id in sure), key=lambda sample: sure[sample.id])[: count // 2]
     names = output_names([sample.id for sample in pictures.masks])
     for sample in (*doubtful, *evenly([s for s in there if s not in doubtful], count - len(doubtful))):
@@ -147,10 +147,12 @@ def _maps(store: MapStore, sample: Sample) -> Attribution:
     return store.get(sample.id).attribution
 
 
-def _boxes(path: Path) -> dict[str, list[Box]]:
-    """The boxes of the pseudo-labels of each picture."""
+def _boxes(path: Path, class_names: Mapping[int, str]) -> dict[str, list[Box]]:
+    """The boxes of the pseudo-labels of each picture, their classes numbered as those of the masks (less one)."""
     pictures = json.loads(path.read_text(encoding="utf-8"))["pictures"]
+    numbers = {name: number for number, name in class_names.items()}
+    corners = ("x0", "y0", "x1", "y1", "score")
     return {
-        id_: [Box(**{name: value for name, value in box.items() if name != "class"}) for box in entry["boxes"]]
+        id_: [Box(numbers[box["class"]] - 1, *(box[name] for name in corners)) for box in entry["boxes"]]
         for id_, entry in pictures.items()
     }
