@@ -12,9 +12,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import advcam
+from advcam.cli.app import run
 from advcam.errors import SettingError
 from advcam.segment.card import CardData, CardFacts, CardScore, card_json, card_text, machine_of, versions, write_card
-from advcam.segment.network import NetworkSettings, create_network
+from advcam.segment.export import Comparison, Export
+from advcam.segment.network import NetworkSettings, SegmentationNetwork, create_network
 from advcam.segment.settings import SegmenterSettings
 
 NAMES = ("cat", "hot_dog|bun")
@@ -171,8 +173,12 @@ def test_its_python_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_its_commands_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from advcam.cli.app import run
+    def export(network: SegmentationNetwork, names: tuple[str, ...], path: Path, **_: object) -> Export:
+        path.write_bytes(b"")
+        assert names == NAMES
+        return Export(path, 20, None, "", Comparison(1, 1, 0.0, 1.0), None)
 
+    monkeypatch.setattr("advcam.segment.export.export_onnx", export)  # takes seconds; tests/cli runs it
     (snippet,) = re.findall(r"```sh\n(.*?)```", card_text(FACTS), flags=re.DOTALL)
     monkeypatch.chdir(folder)
     for line in snippet.splitlines():

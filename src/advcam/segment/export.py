@@ -118,6 +118,8 @@ def export_onnx(
         raise SettingError(
             f"the network has {network.num_classes} classes, the background counted; got {len(class_names)} names"
         )
+    if opset is not None and opset < LOWEST_OPSET:
+        raise SettingError(f"opset {opset} is too old: torch.export writes {LOWEST_OPSET} and later")
     with _quiet():
         traced = trace(network, fixed_size)
         model = _translated(traced, opset)
@@ -191,8 +193,6 @@ def check_installed() -> None:
 
 def _translated(traced: Traced, opset: int | None) -> "onnx.ModelProto":
     """torch.export's program in operators of ONNX."""
-    if opset is not None and opset < LOWEST_OPSET:
-        raise SettingError(f"opset {opset} is too old: torch.export writes {LOWEST_OPSET} and later")
     try:
         program = torch.onnx.export(
             traced.program,
