@@ -5,8 +5,9 @@
     python benchmarks/predict.py --device cuda --quick      without the dense CRF and the largest picture
 
 Each case is a process of its own. The large pictures are enlarged from scikit-image's motorcycle. Prints one JSON
-object: for each case the pictures, `seconds` of the prediction, `cpu_seconds` and `peak_mb` of the whole process, and
-`above_mb`, what its peak lies above that of a picture of 64 x 64 pixels (libraries and network).
+object, and each case on standard error as soon as it is done: the number of pictures, `seconds` of the prediction,
+`cpu_seconds` and `peak_mb` of the whole process, and `above_mb`, by which its peak exceeds that of a picture of 64 x 64
+pixels (libraries and network).
 """
 
 import argparse
@@ -84,13 +85,15 @@ def measure(case: Case, segmenter: Path, device: str, folder: Path) -> dict[str,
         if status:
             raise SystemExit(f"{name}: advcam predict failed")
         summary = json.loads(Path(out, "run", "summary.json").read_text())
-    return {
+    row = {
         "case": name,
         "pictures": len(PHOTOGRAPHS) if size is None else 1,
         "seconds": summary["seconds"],
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "peak_mb": round(usage.ru_maxrss / 1024),
     }
+    print(row, file=sys.stderr)
+    return row
 
 
 def main() -> None:
