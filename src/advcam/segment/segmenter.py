@@ -26,6 +26,7 @@ from advcam.segment.network import SegmentationNetwork, create_network
 from advcam.segment.objective import SegmentationObjective
 from advcam.segment.pictures import MaskedPictures, MaskOf, PairedPictures, Survey, survey_masks
 from advcam.segment.semi.cct import CCTObjective
+from advcam.segment.semi.splits import check_apart
 from advcam.segment.semi.unimatch import UniMatchObjective
 from advcam.segment.settings import SegmenterSettings
 from advcam.store.files import write_text
@@ -65,7 +66,8 @@ class TrainedSegmenter:
         class_names: Of its outputs, without the background.
         pixels: Of each class in the masks, the background first, (C,).
         training: How the training ended.
-        unreadable: What is wrong with pictures that could not be read, by id; others took their place.
+        unreadable: What is wrong with pictures that could not be read, by id; others took their place, or chose the
+            epoch without them.
         warnings: One line each.
     """
 
@@ -124,13 +126,12 @@ def train_segmenter(
         WeightsError: The pretrained weights do not fit.
         RunError: The folder holds another training, or cannot be written to.
     """
-    if (settings.semi is None) != (weak is None):
-        raise SettingError("semi-supervised training needs both: weak pictures, and the method in semi")
+    _check_semi(masked, weak, settings)
     survey = _survey(masked, len(class_names) + 1)
     _check_something(masked, survey)
     masked = _decided(masked, survey)
-    if weak is not None:
-        _survey(weak, len(class_names) + 1)
+    others = [group for group in (weak, val) if group is not None]
+    surveys = [survey, *(_survey(group, len(class_names) + 1) for group in others)]
     network = create_network(settings.network, len(class_names) + 1, settings.seed)
     pictures = _pictures(masked, weak, class_names, network, settings)
     _check_batch(network, len(pictures), settings)
@@ -144,7 +145,7 @@ def train_segmenter(
         folder,
         validate=_validation(objective, val),
         better=MIOU,
-        facts={"class_names": list(class_names), "samples": _digest(survey, masked, weak, val)},
+        facts={"class_names": list(class_names), "samples": _digest(surveys, [masked, *others])},
         progress=progress,
     )
     trained = TrainedSegmenter(
@@ -152,8 +153,8 @@ def train_segmenter(
         tuple(class_names),
         tuple(int(count) for count in survey.pixels),
         result,
-        _gathered(pictures.unreadable()),
-        tuple(_warnings(survey, class_names, len(pictures.undecided()))),
+        _gathered(surveys, pictures.unreadable()),
+        tuple(_warnings(surveys[: 1 if weak is None else 2], class_names, len(pictures.undecided()))),
     )
     if PartialState().is_main_process:
         _write(trained, settings)
@@ -202,18 +203,33 @@ def load_segmenter(folder: Path, device: str | torch.device = "cpu") -> Segmente
 
 
 def validation_miou(network: SegmentationNetwork, val: Masked) -> dict[str, float]:
-    """mIoU on whole pictures at one scale, unflipped, against true masks.
+    """mIoU on whole pictures at one scale, unflipped, against true masks. Pictures that cannot be read are left out.
 
     Raises:
         PictureError: Not one picture can be read.
     """
     matrix = ConfusionMatrix(network.num_classes)
     plain = InferenceSettings(flip=False)
+    broken: list[PictureError] = []
     for sample in val.samples:
-        truth = val.mask_of(sample)
-        picture = read_picture(sample.path).convert("RGB")
-        matrix.add(truth, label_mask(network, np.asarray(picture), plain))
+        try:
+            picture = read_picture(sample.path).convert("RGB")
+        except PictureError as error:
+            broken.append(error)
+        else:
+            matrix.add(val.mask_of(sample), label_mask(network, np.asarray(picture), plain))
+    if len(broken) == len(val.samples):
+        raise PictureError(f"no picture to choose the epoch by can be read; the first: {one_line(broken[0])}")
     return {MIOU: matrix.scores().miou}
+
+
+def _check_semi(masked: Masked, weak: Masked | None, settings: SegmenterSettings) -> None:
+    if (settings.semi is None) != (weak is None):
+        raise SettingError("semi-supervised training needs both: weak pictures, and the method in semi")
+    if weak is not None:
+        check_apart(masked.samples, weak.samples)
+        if masked.weights or weak.weights:
+            raise SettingError("semi-supervised training takes no weights of pictures; leave them out")
 
 
 def _survey(masked: Masked, num_classes: int) -> Survey:
@@ -226,6 +242,8 @@ def _survey(masked: Masked, num_classes: int) -> Survey:
 
 
 def _check_something(masked: Masked, survey: Survey) -> None:
+    if not masked.samples:
+        raise SettingError("no pictures to train with; name pictures and their masks")
     if len(survey.unreadable) == len(masked.samples):
         raise PictureError(f"not one of the pictures can be read; the first: {next(iter(survey.unreadable.values()))}")
     if not survey.pixels.sum():
@@ -278,7 +296,7 @@ def _check_batch(network: SegmentationNetwork, count: int, settings: SegmenterSe
     if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in head):
         return
     last = settings.batch_size if settings.drop_last else count % settings.batch_size or settings.batch_size
-    smallest = min(settings.batch_size, last) // settings.accumulate
+    smallest = max(1, last // settings.accumulate)
     if smallest < 2:
         raise SettingError(
             f"{settings.network.head} has batch normalisations and needs 2 pictures in every pass; with "
@@ -311,36 +329,38 @@ def _validation(objective: SegmentationObjective, val: Masked | None) -> Callabl
     return None if val is None else lambda: validation_miou(objective.kept, val)
 
 
-def _digest(surveyed: Survey, *groups: Masked | None) -> str:
+def _digest(surveys: Sequence[Survey], groups: Sequence[Masked]) -> str:
     """Equal where two trainings have the same pictures and weights, and as many pixels of each class."""
     content = [
-        [(sample.id, sample.labels, group.weights.get(sample.id)) for sample in group.samples]
-        for group in groups
-        if group is not None
+        [(sample.id, sample.labels, group.weights.get(sample.id)) for sample in group.samples] for group in groups
     ]
-    text = json.dumps([surveyed.pixels.tolist(), content], ensure_ascii=True)
+    text = json.dumps([*(survey.pixels.tolist() for survey in surveys), content], ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _warnings(survey: Survey, class_names: Sequence[str], undecided: int) -> list[str]:
+def _warnings(surveys: Sequence[Survey], class_names: Sequence[str], undecided: int) -> list[str]:
+    """On what is learnt: the first survey is of the pictures with masks, another of the weak ones."""
     words = []
-    absent = [name for name, count in zip(class_names, survey.pixels[1:].tolist(), strict=True) if not count]
+    pixels = np.sum([survey.pixels for survey in surveys], axis=0)[1:].tolist()
+    absent = [name for name, count in zip(class_names, pixels, strict=True) if not count]
     if absent:
         more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
         verb = "is" if len(absent) == 1 else "are"
         words.append(
             f"{', '.join(absent[:5])}{more} {verb} in no mask: the network cannot learn what it is never shown"
         )
-    if survey.undecided:
-        words.append(f"{counted(len(survey.undecided), 'mask')} left out: undecided (255) everywhere")
+    if left_out := surveys[0].undecided:
+        words.append(f"{counted(len(left_out), 'mask')} left out: undecided (255) everywhere")
     if undecided:
         words.append(f"{counted(undecided, 'picture')} gave a crop without a decided pixel; others took their place")
     return words
 
 
-def _gathered(own: Mapping[str, str]) -> dict[str, str]:
-    """What all processes could not read, by id."""
+def _gathered(surveys: Sequence[Survey], own: Mapping[str, str]) -> dict[str, str]:
+    """What the surveys, and then all processes, could not read, by id."""
     found: dict[str, str] = {}
+    for survey in surveys:
+        found |= survey.unreadable
     for reasons in gather_object([dict(own)]):
         found |= reasons
     return found

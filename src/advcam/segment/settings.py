@@ -63,6 +63,8 @@ class SegmenterSettings(LoopSettings):
             raise ValueError(f"scales are a lower and a higher factor above 0; got {low:g} and {high:g}")
         if self.network.head.startswith("smp/") and self.crop % 32:
             raise ValueError(f"{self.network.head} takes a crop that 32 divides; got {self.crop}")
+        if self.semi is not None and self.semi.method == "unimatch" and self.objective.multi_scale:
+            raise ValueError("UniMatch sees each picture at one scale; switch objective.multi_scale off")
         return self
 
     def schedule_of(self) -> Polynomial:
