@@ -12,7 +12,7 @@ target, divided by the number of ALL pixels inside the picture, so that it grows
 Ours, and not of the paper:
 
 - Image labels are known: a pseudo-label is one of the picture's own classes or background.
-- L_weak, the cross-entropy of the weak view with a mask that was made from the image labels.
+- L_weak, the supervised loss of the weak view with a mask that was made from the image labels.
 
 Deviations from the published code:
 
@@ -32,7 +32,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from advcam.errors import SettingError
-from advcam.segment.losses import cross_entropy
 from advcam.segment.network import SegmentationNetwork
 from advcam.segment.objective import ObjectiveSettings, SegmentationObjective, channels_last
 from advcam.types import IGNORE
@@ -99,7 +98,7 @@ class UniMatchObjective(SegmentationObjective):
         targets = pseudo_labels(weak, labels, inside, semi.confidence)
         total = self.supervised(true, batch["masks"], batch["weights"])
         if semi.weak_weight:
-            total = total + semi.weak_weight * cross_entropy(weak, batch["weak_masks"])
+            total = total + semi.weak_weight * self.supervised(weak, batch["weak_masks"])
         total = total + semi.perturbed_weight * consistency(perturbed, targets, inside)
         for logits, box in zip(mixed, boxes, strict=True):
             total = total + semi.strong_weight * consistency(logits, cutmix(targets, box), cutmix(inside, box))
