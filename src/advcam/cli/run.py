@@ -197,8 +197,10 @@ def segment(
 
     chosen = section_of("folder", "segment") | _given(epochs=epochs, lr=lr, strong=strong)
     chosen["network"] = chosen.get("network", {}) | _given(model=model, head=head)
+    if masks == "true" or strong is not None or semi is not None:  # not for pseudo-labels alone
+        chosen |= {"self_training": 0, "confidence_weights": False}
     if strong is not None or semi is not None:
-        chosen |= {"semi": _given(method=semi), "self_training": 0, "confidence_weights": False}
+        chosen["semi"] = _given(method=semi)
     content: dict[str, Any] = {
         "data": {"root": data, "train": split, "layout": layout, "test": test},
         "label_masks": masks if masks == "true" else Path(masks),
@@ -301,7 +303,7 @@ def _say_plan(planned: Sequence["PlannedStage"], as_json: bool) -> None:
 def _say_end(chain: "Chain", records: Sequence["StageRecord"], console: Console) -> None:
     """Scores, warnings, and where everything lies."""
     for record in records:
-        if record.name in ("train", "evaluate"):
+        if record.name in ("train", "evaluate", "evaluate-segment"):
             for name, value in record.facts:
                 console.print(f"  {name}: {value}", soft_wrap=True)
         for note in record.notes:
@@ -315,3 +317,6 @@ def _say_end(chain: "Chain", records: Sequence["StageRecord"], console: Console)
         )
     elif any(record.name == "train" for record in records):
         console.print(f"classifier in  {chain.out / 'classifier'}", soft_wrap=True)
+    if any(record.name == "predict" for record in records):
+        where = f"{chain.out / 'segmenter'}, masks of the test pictures in {chain.out / 'predictions' / 'masks'}"
+        console.print(f"network in  {where}", soft_wrap=True)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from advcam.datasets.dataset import Dataset
 from advcam.errors import DatasetError, RunError, SettingError, counted, one_line
 from advcam.pipeline.evaluation.predictions import MaskFiles
+from advcam.segment.masks import first_of
 from advcam.store.masks import read_mask
 from advcam.types import IGNORE, Mask, Sample
 
@@ -132,7 +133,8 @@ def _numbers(path: Path, class_names: Sequence[str]) -> NDArray[np.int32]:
     given = class_numbers(path.parent)
     unknown = [name for name in given.values() if name not in place]
     if unknown:
-        raise RunError(f"{path} names the class {unknown[0]!r}; the data set has {', '.join(class_names)}")
+        raise RunError(f"{path} names the class {unknown[0]!r}; the data set has {first_of(class_names)}")
+    numbers = np.pad(numbers, (0, max([0, *given])), constant_values=-1)
     for number, name in given.items():
         numbers[number] = place[name]
     return numbers

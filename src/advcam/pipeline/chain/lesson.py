@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from advcam.datasets.dataset import Dataset
-from advcam.errors import SettingError, counted
+from advcam.errors import RunError, SettingError, counted, one_line
 from advcam.pipeline.chain.settings import SegmentSettings
 from advcam.pipeline.label_masks import TrueMasks, with_truth, written_masks
 from advcam.segment.segmenter import Masked
@@ -16,7 +16,7 @@ from advcam.types import Sample
 #: In place of a folder of masks: those of the data set.
 TRUE = "true"
 #: Beside masks: how sure the pseudo-label of each class of a picture is.
-_CONFIDENCE = "confidence.csv"
+CONFIDENCE = "confidence.csv"
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,16 @@ def lesson(
     """
     if masks == TRUE:
         there = with_truth(dataset, samples)
-        if not there:
-            raise SettingError(f"{dataset.root} has no true masks of these pictures; name a folder of masks")
         return Lesson(Masked(there, TrueMasks(dataset)), None, f"{counted(len(there), 'true mask')}", len(there))
     folder = Path(masks)
     if settings.strong is None:
         written = written_masks(folder, dataset, samples, names)
         there = written.of(samples)
-        weights = _confidences(folder / _CONFIDENCE, there) if settings.confidence_weights else {}
+        weights = _confidences(folder / CONFIDENCE, there) if settings.confidence_weights else {}
         return Lesson(Masked(there, written, weights), None, f"masks of {folder.name} ({len(there):,})", 0)
     strong, rest = strong_samples(dataset, samples, settings.strong, settings.strong_seed)
+    if not rest:
+        raise SettingError(f"segment.strong={settings.strong} leaves no weak picture; name fewer, or leave semi out")
     written = written_masks(folder, dataset, rest, names)
     there = written.of(rest)
     words = f"{counted(len(strong), 'true mask')}, and masks of {folder.name} ({len(there):,})"
@@ -80,9 +80,16 @@ def _confidences(path: Path, samples: Sequence[Sample]) -> Mapping[str, float]:
 
 
 def lowest_confidence(path: Path) -> dict[str, float]:
-    """The lowest confidence over the classes of each picture, from `confidence.csv`."""
+    """The lowest confidence over the classes of each picture, from `confidence.csv`.
+
+    Raises:
+        RunError: It is damaged.
+    """
     lowest: dict[str, float] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            lowest[row["image"]] = min(float(row["confidence"]), lowest.get(row["image"], 1.0))
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                lowest[row["image"]] = min(float(row["confidence"]), lowest.get(row["image"], 1.0))
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise RunError(f"{path} is damaged ({one_line(error)}); make the masks again in another folder") from error
     return lowest

@@ -105,6 +105,8 @@ def write_recipe(path: Path, settings: ChainSettings) -> None:
     """
     content = settings.model_dump(mode="json", exclude_none=True)
     content["baseline"] = settings.baseline  # none of it is a choice, too
+    if settings.segment is not None:
+        content["segment"]["inference"]["max_side"] = settings.segment.inference.max_side
     if settings.train is not None:
         del content["model"]
     write_text(path, _HEADER + yaml.safe_dump(content, sort_keys=False, width=100))

@@ -53,8 +53,10 @@ from advcam.pipeline.chain.thresholding import (
 from advcam.pipeline.chain.thresholding import NAME as THRESHOLD
 from advcam.pipeline.chain.training import NAME as TRAIN
 from advcam.pipeline.chain.training import model_of, training_stage
+from advcam.pipeline.config import ModelSettings
 from advcam.pipeline.targets import evenly
 from advcam.store.run import JSON
+from advcam.training.loop import BEST_FILE
 from advcam.types import DEFAULT_THRESHOLD
 
 #: Thresholds set beforehand, by the last step, for the row "fixed" of the scores: a plain class activation map's
@@ -102,7 +104,7 @@ class Chain:
             again: State = "to be redone"
             states[first:] = [(stage, state if state == "to do" else again) for stage, state in states[first:]]
         costs = {stage.name: stage.cost() for stage, state in states if state != "done"}
-        of_a_pass = seconds_of_a_pass(self.model) if any(cost.passes for cost in costs.values()) else 0.0
+        of_a_pass = seconds_of_a_pass(self._timed) if any(cost.passes for cost in costs.values()) else 0.0
         planned = []
         for stage, state in states:
             cost = costs.get(stage.name, Cost(0))
@@ -276,6 +278,19 @@ class Chain:
         decides = {"settings": self.settings.evaluate.model_dump(mode="json")}
         after = (*self._own_maps, *((CLASSIFY,) if self._ranks else ()), *refined, PSEUDO)
         return Stage(EVALUATE, self.out / "metrics", decides, after, work, lambda: Cost(len(self.pictures.masks)))
+
+    @property
+    def _timed(self) -> ModelSettings:
+        """The network whose passes the plan counts, trained or not."""
+        if self.settings.label_masks is None or self.settings.segment is None:
+            return self.model
+        network = self.settings.segment.network
+        return ModelSettings(
+            model=network.model,
+            weights=self.out / "segmenter" / BEST_FILE,
+            output_stride=network.stride,
+            device=self.settings.device,
+        )
 
     @property
     def _has_baseline(self) -> bool:

@@ -6,8 +6,8 @@ writes it as ONNX.
 segmenter/  predictions/masks/  predictions/classes.json  metrics-test/  onnx/model.onnx
 """
 
-import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -23,12 +23,12 @@ from advcam.datasets.pictures import read_picture
 from advcam.errors import PictureError, SettingError, counted, one_line
 from advcam.pipeline.chain.carding import EPOCH, LEARNT_FROM, TRUE_MASKS, write_model_card
 from advcam.pipeline.chain.labelling import NAME as PSEUDO
-from advcam.pipeline.chain.lesson import Lesson, lesson
+from advcam.pipeline.chain.lesson import CONFIDENCE, TRUE, Lesson, lesson
 from advcam.pipeline.chain.localizing import mean_area
 from advcam.pipeline.chain.pictures import Pictures, has_masks, test_pictures, test_split
 from advcam.pipeline.chain.scoring import Scored, score_all
 from advcam.pipeline.chain.settings import ChainSettings, SegmentSettings
-from advcam.pipeline.chain.stage import PASS_PIXELS, Cost, Outcome, Stage, Watcher, picture_digest, read_record
+from advcam.pipeline.chain.stage import PASS_PIXELS, Cost, Outcome, Stage, Watcher, digest, picture_digest, read_record
 from advcam.pipeline.chain.training import LoopWatch
 from advcam.pipeline.label_masks import TrueMasks, WrittenMasks, classes_in, with_truth
 from advcam.pipeline.targets import evenly, samples_of
@@ -37,7 +37,7 @@ from advcam.segment.inference import Prediction, predict
 from advcam.segment.segmenter import Masked, Segmenter, TrainedSegmenter, load_segmenter, train_segmenter
 from advcam.store.classes import ClassNumbers
 from advcam.store.masks import write_mask
-from advcam.store.run import output_names
+from advcam.store.run import JSON, output_names
 from advcam.types import IGNORE, Sample
 
 SEGMENT, PREDICT, EXPORT = "segment", "predict", "export"
@@ -74,6 +74,7 @@ def segmenting_stages(
 
     def learn(watcher: Watcher) -> Outcome:
         classes = names if names is not None else classes_in(out / PSEUDO)
+        _check_classes(chosen, classes, dataset)
         taught = lesson(chosen, dataset, pictures.masks, masks, classes)
         return segment(chosen, taught, classes, dataset, out / "segmenter", settings.device, watcher)
 
@@ -89,12 +90,15 @@ def segmenting_stages(
 
     def learn_cost() -> Cost:
         count, rounds = len(pictures.masks), 1 + chosen.self_training
-        looks = rounds * _PASSES_OF_A_STEP * chosen.epochs * count
+        looks = rounds * _PASSES_OF_A_STEP * _views(chosen) * chosen.epochs * count
         return Cost(count, looks * chosen.crop**2 / PASS_PIXELS)
 
-    decides = {**chosen.deciding(), "names": list(names or ()), "masks": _masks_digest(settings.label_masks)}
-    seen = {"inference": decides.pop("inference"), "test": picture_digest(dataset, (test,))}
-    decides.pop("onnx")
+    _check_truth(settings, chosen, pictures)
+    decides = _decides(chosen, names, settings.label_masks)
+    seen: dict[str, JSON] = {
+        "inference": chosen.inference.model_dump(mode="json"),
+        "test": picture_digest(dataset, (test,)),
+    }
     yield Stage(SEGMENT, out / "segmenter", decides, after, learn, learn_cost, trains=True)
     passes = len(chosen.inference.scales) * (1 + chosen.inference.flip) * len(test) * mean_area(test) / PASS_PIXELS
     yield Stage(PREDICT, out / "predictions", seen, (SEGMENT,), show, lambda: Cost(len(test), passes))
@@ -165,12 +169,14 @@ def segment(
             device=device,
         )
 
+    unreadable: dict[str, str] = {}
     for number in range(1, settings.self_training + 1):
         where = folder / f"round-{number}"
-        trained(where, f"segment, round {number}: ")
+        unreadable |= trained(where, f"segment, round {number}: ").unreadable
         masked = relabelled(where, device, masked, settings, watcher)
     result = trained(folder, "segment: ")
-    return Outcome(_facts(result, settings, taught), result.warnings, tuple(result.unreadable.items()))
+    unreadable |= result.unreadable
+    return Outcome(_facts(result, settings, taught), result.warnings, tuple(unreadable.items()))
 
 
 def relabelled(round_: Path, device: str, masked: Masked, settings: SegmentSettings, watcher: Watcher) -> Masked:
@@ -228,16 +234,16 @@ def predict_all(
 def _predictions(
     segmenter: Segmenter, samples: Sequence[Sample], settings: SegmentSettings, limited: bool
 ) -> Iterator[tuple[Sample, Prediction | str]]:
-    """Each picture's prediction, or why it has none."""
+    """Each picture's prediction, or why it has none. A label that the network has no class for allows nothing."""
     number = {name: place + 1 for place, name in enumerate(segmenter.class_names)}
     for sample in samples:
-        allowed = None if sample.labels is None or not limited else [number[label] for label in sample.labels]
+        known = None if sample.labels is None else [number[label] for label in sample.labels if label in number]
         try:
             picture = np.asarray(read_picture(sample.path).convert("RGB"))
         except PictureError as error:
             yield sample, one_line(error)
         else:
-            yield sample, predict(segmenter.network, picture, settings.inference, allowed)
+            yield sample, predict(segmenter.network, picture, settings.inference, known if limited else None)
 
 
 def _facts(result: TrainedSegmenter, settings: SegmentSettings, taught: Lesson) -> list[tuple[str, str]]:
@@ -257,10 +263,51 @@ def _facts(result: TrainedSegmenter, settings: SegmentSettings, taught: Lesson) 
     ]
 
 
+def _check_truth(settings: ChainSettings, chosen: SegmentSettings, pictures: Pictures) -> None:
+    """What can be known of true masks before anything is done."""
+    dataset = pictures.dataset
+    if chosen.validation is not None:
+        dataset.check_split(chosen.validation)
+    if settings.label_masks == TRUE and all(dataset.mask(sample.id) is None for sample in pictures.masks):
+        raise SettingError(f"{dataset.root} has no true masks of these pictures; name a folder of masks")
+
+
+def _check_classes(settings: SegmentSettings, names: Sequence[str], dataset: Dataset) -> None:
+    """True masks are in the numbers of the data set."""
+    if (settings.strong or settings.validation) and tuple(names) != tuple(dataset.class_names):
+        raise SettingError(
+            "true masks (segment.strong, segment.validation) have the classes of the data set, and the classifier has "
+            "others; train one (train), or leave them out"
+        )
+
+
+def _views(settings: SegmentSettings) -> int:
+    """Pictures that a step sees for each one of its batch: a strong one, the weak one, UniMatch's two strong views."""
+    return 1 if settings.semi is None else {"cct": 2, "unimatch": 4}[settings.semi.method]
+
+
+def _decides(settings: SegmentSettings, names: Sequence[str] | None, masks: Path | str | None) -> dict[str, JSON]:
+    """What decides the network: settings, classes, given masks and the list of the strong pictures."""
+    values = {**settings.deciding(), "names": list(names or ()), "masks": _masks_digest(masks)}
+    del values["onnx"]
+    if not settings.self_training:  # which looks at the pictures
+        del values["inference"]
+    if settings.strong is not None and Path(settings.strong).is_file():
+        values["strong_list"] = Path(settings.strong).read_text(encoding="utf-8", errors="replace")
+    return values
+
+
 def _masks_digest(masks: Path | str | None) -> str:
-    """Equal where a folder holds the same files, by name, size and time; masks of the run itself have none."""
+    """Equal where a folder holds the same files, by name, size and time; masks of the run itself have none.
+
+    Raises:
+        SettingError: There are no masks.
+    """
     if masks is None or not isinstance(masks, Path):
         return str(masks or "")
-    files = [(path.relative_to(masks).as_posix(), path.stat()) for path in sorted(masks.rglob("*.png"))]
-    content = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]
-    return hashlib.sha256(repr(content).encode()).hexdigest()
+    pictures = sorted(masks.rglob("*.png"))
+    if not pictures:
+        raise SettingError(f"{masks} holds no masks; name a folder of PNG files, the folder pseudo of a run, or true")
+    beside = [folder / name for folder in (masks, masks.parent) for name in ("classes.json", CONFIDENCE)]
+    files = [(os.path.relpath(path, masks), path.stat()) for path in (*pictures, *beside) if path.is_file()]
+    return digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in files])

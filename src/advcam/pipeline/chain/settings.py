@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from advcam.pipeline.config import MethodSettings, ModelSettings, OutputSettings, Settings
 from advcam.segment.inference import InferenceSettings
@@ -205,6 +205,11 @@ class SegmentSettings(SegmenterSettings):
     onnx: bool = False
 
     @property
+    def of_pseudo_labels(self) -> bool:
+        """Whether something is asked for that pseudo-labels alone need."""
+        return self.semi is not None or self.self_training > 0 or self.confidence_weights
+
+    @property
     def training(self) -> SegmenterSettings:
         """The settings of one training, which are kept with the network."""
         return SegmenterSettings(**{name: getattr(self, name) for name in SegmenterSettings.model_fields})
@@ -271,10 +276,22 @@ class ChainSettings(Settings):
     evaluate: ScoringSettings = ScoringSettings()
     device: str = "cpu"
 
+    @field_validator("label_masks", mode="before")
+    @classmethod
+    def _true_masks(cls, masks: object) -> object:
+        return "true" if masks is True else masks  # YAML reads the word as a bool
+
     @model_validator(mode="after")
     def _one_classifier(self) -> "ChainSettings":
         if self.train is not None and "model" in self.model_fields_set:
             raise ValueError("a recipe trains a classifier (train) or names one (model), not both")
+        if self.label_masks is not None and self.segment is None:
+            raise ValueError("label_masks are what a segmentation network learns: add segment, or leave them out")
+        if self.label_masks == "true" and self.segment is not None and self.segment.of_pseudo_labels:
+            raise ValueError(
+                "self_training, confidence_weights and semi are for pseudo-labels, and label_masks are the true masks; "
+                "leave one of them out"
+            )
         if self.train is not None and self.maps is not None:
             raise ValueError("maps are there already: leave train out, or maps")
         if self.data.thresholds is not None and self.maps is not None:

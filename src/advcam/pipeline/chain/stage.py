@@ -236,6 +236,8 @@ def picture_digest(dataset: Dataset, groups: Iterable[Iterable[Sample]]) -> str:
 def named(stages: Sequence[Stage], name: str, option: str) -> list[int]:
     """Places of the stages with a name, or with a name that begins so ("refine" is every refinement).
 
+    Only those that follow each other: "evaluate" is not "evaluate-segment", which comes after other stages.
+
     Raises:
         SettingError: No stage is called so.
     """
@@ -243,7 +245,7 @@ def named(stages: Sequence[Stage], name: str, option: str) -> list[int]:
     if not found:
         known = ", ".join(stage.name for stage in stages)
         raise SettingError(f"{option} names {name!r}; the stages of this recipe are {known}")
-    return found
+    return [place for count, place in enumerate(found) if place == found[0] + count]
 
 
 def _pairs(rows: Sequence[Sequence[str]]) -> list[tuple[str, str]]:
