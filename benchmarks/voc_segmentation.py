@@ -14,7 +14,7 @@ Each method trains the same network with the same settings, for the same number 
     cct         these, and pseudo-labels of all other pictures of --all, by CCT
     unimatch    the same by UniMatch
 
-and is scored on --val by mIoU, whole pictures at one scale, the weights of the last step. Nothing is chosen on --val.
+and is scored on --val by mIoU, the weights of the last step. Nothing is chosen on --val.
 --set changes settings of the network's training (`segment` of a recipe), --of those of one method alone. The work is
 kept in --out and continued there; several processes may share it if they have other methods or seeds. The last line
 printed is JSON: mean and spread (highest minus lowest) over the seeds, in per cent, and ratios to full.
@@ -108,11 +108,12 @@ def _score(
 ) -> dict[str, float]:
     """mIoU of a method, and the seconds that its training took; from the file, where it was scored before."""
     path = out / "score.json"
+    settings = _settings(arguments, method, seed)
     if not path.exists():
         started = time.perf_counter()
         with ChainWatch(Console(stderr=True), False) as watch:
             watch.say(f"{method}, seed {seed}")
-            samples, settings = _samples(arguments, dataset, method), _settings(arguments, method, seed)
+            samples = _samples(arguments, dataset, method)
             masks = TRUE if method in ("full", "strong") else labels
             taught = lesson(settings, dataset, samples, masks, dataset.class_names)
             learnt = taught.weak or taught.masked
@@ -121,7 +122,7 @@ def _score(
             segment(settings, taught, dataset.class_names, dataset, out, "cpu", watch)
         seconds = time.perf_counter() - started
         val = with_truth(dataset, samples_of(dataset, arguments.val, dataset.root))
-        found = validation_miou(load_segmenter(out).network, Masked(val, TrueMasks(dataset)))
+        found = validation_miou(load_segmenter(out).network, Masked(val, TrueMasks(dataset)), settings.inference)
         path.write_text(json.dumps({MIOU: 100 * found[MIOU], "seconds": round(seconds)}))
     result: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
     return result

@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 import advcam
 from advcam.errors import SettingError
+from advcam.segment.export import BACKGROUND
 from advcam.store.files import write_text
 from advcam.store.run import JSON
 
@@ -219,6 +220,7 @@ def _flat(values: JSON, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def _weakest(class_iou: Mapping[str, float | None]) -> list[tuple[str, float]]:
     scored = [(name, iou) for name, iou in class_iou.items() if iou is not None and _defined(iou)]
+    scored = [pair for pair in scored if pair[0] != BACKGROUND]
     return sorted(scored, key=lambda pair: pair[1])[:_WEAKEST]
 
 

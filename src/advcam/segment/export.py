@@ -208,7 +208,9 @@ def _translated(traced: Traced, opset: int | None) -> "onnx.ModelProto":
             raise SettingError(f"no export with opset {opset} ({one_line(error)}); leave it away") from error
         raise ModelError(f"torch cannot write this network as ONNX ({one_line(error)})") from error
     if opset is not None and _opset(model) != opset:
-        raise SettingError(f"opset {opset} does not suffice for this network, {_opset(model)} does; leave it away")
+        raise SettingError(
+            f"torch cannot write this network with opset {opset}, it wrote {_opset(model)}; leave the opset away"
+        )
     return model
 
 

@@ -202,14 +202,21 @@ def load_segmenter(folder: Path, device: str | torch.device = "cpu") -> Segmente
     return Segmenter(network.eval().requires_grad_(False).to(where), names, settings, where)
 
 
-def validation_miou(network: SegmentationNetwork, val: Masked) -> dict[str, float]:
-    """mIoU on whole pictures at one scale, unflipped, against true masks. Pictures that cannot be read are left out.
+def validation_miou(
+    network: SegmentationNetwork, val: Masked, inference: InferenceSettings | None = None
+) -> dict[str, float]:
+    """mIoU on whole pictures against true masks. Pictures that cannot be read are left out.
+
+    Args:
+        network: In any mode; left in evaluation mode.
+        val: The pictures.
+        inference: How they are looked at; None: at one scale, unflipped.
 
     Raises:
         PictureError: Not one picture can be read.
     """
     matrix = ConfusionMatrix(network.num_classes)
-    plain = InferenceSettings(flip=False)
+    looks = inference or InferenceSettings(flip=False)
     broken: list[PictureError] = []
     for sample in val.samples:
         try:
@@ -217,7 +224,7 @@ def validation_miou(network: SegmentationNetwork, val: Masked) -> dict[str, floa
         except PictureError as error:
             broken.append(error)
         else:
-            matrix.add(val.mask_of(sample), label_mask(network, np.asarray(picture), plain))
+            matrix.add(val.mask_of(sample), label_mask(network, np.asarray(picture), looks))
     if len(broken) == len(val.samples):
         raise PictureError(f"no picture to choose the epoch by can be read; the first: {one_line(broken[0])}")
     return {MIOU: matrix.scores().miou}

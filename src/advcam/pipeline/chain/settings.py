@@ -200,7 +200,7 @@ class SegmentSettings(SegmenterSettings):
     validation: str | None = None
     confidence_weights: bool = False
     self_training: int = Field(default=0, ge=0)
-    self_confidence: float = Field(default=0.5, ge=0, lt=1)
+    self_confidence: float = Field(default=0.0, ge=0, lt=1)
     inference: InferenceSettings = InferenceSettings()
     onnx: bool = False
 

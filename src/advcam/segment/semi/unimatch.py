@@ -48,10 +48,8 @@ class UniMatchSettings(BaseModel):
         image_labels: A pseudo-label is a class that the image labels allow, and its confidence is a share among these
             alone. The labels are known and true, so no pixel is taught an absent class. More pixels are confident than
             without, which also holds for errors between the classes that are left.
-        weak_weight: Of the mask that was made from image labels; 0 leaves it out. 0.4 is what CCT (Ouali, Hudelot,
-            Tami, CVPR 2020) gives such masks, for its auxiliary decoders, and AdvCAM's semi-supervised results are
-            CCT's with better masks: enough to place the objects while few pixels are confident, and less than a true
-            mask has.
+        weak_weight: Of the mask that was made from image labels; 0 leaves it out. CCT gives such masks 0.4; with few
+            true masks as much as these have is better (docs/segmentation.md).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,7 +59,7 @@ class UniMatchSettings(BaseModel):
     perturbed_weight: float = Field(default=0.5, ge=0)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     image_labels: bool = True
-    weak_weight: float = Field(default=0.4, ge=0)
+    weak_weight: float = Field(default=1.0, ge=0)
 
 
 class UniMatchObjective(SegmentationObjective):
