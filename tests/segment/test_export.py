@@ -229,7 +229,9 @@ def test_refuses_files_that_are_none(tmp_path: Path) -> None:
         compare_onnx(Toy(), tmp_path / "text.onnx", picture)
 
 
-@pytest.mark.parametrize(("opset", "words"), [(11, "opset 11 is too old: torch.export writes 18"), (99, "opset 99")])
+@pytest.mark.parametrize(
+    ("opset", "words"), [(11, "opset 11 is too old: torch.export writes 18"), (99, "with opset 99")]
+)
 def test_opsets_that_are_none(tmp_path: Path, opset: int, words: str) -> None:
     with pytest.raises(SettingError, match=words):
         export_onnx(Toy(), NAMES, tmp_path / "model.onnx", opset=opset)
