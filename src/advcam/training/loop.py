@@ -102,7 +102,7 @@ class Objective(nn.Module, ABC):
         """The network whose weights are kept: the trained one, or an average of it."""
         return self.network
 
-    def after_step(self) -> None:  # noqa: B027, most have nothing to do
+    def after_step(self) -> None:
         """Called after each step of the optimiser."""
 
 
