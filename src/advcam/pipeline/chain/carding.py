@@ -91,7 +91,9 @@ def _scores(evaluation: Mapping[str, Any], chosen: SegmentSettings) -> tuple[Car
     looks = chosen.inference
     scales = ", ".join(f"{scale:g}" for scale in looks.scales)
     protocol = f"scales {scales}{', flips' if looks.flip else ''}{', dense CRF' if looks.crf else ''}"
-    seen = "none" if chosen.validation is None else f"true masks of {chosen.validation} chose the epoch"
+    seen = "none but what it learnt"
+    if chosen.validation is not None:
+        seen += f"; true masks of {chosen.validation} chose the epoch"
     own = [row for row in evaluation["rows"] if row["name"] == "predictions"]
     return tuple(
         CardScore(
