@@ -27,7 +27,7 @@ def refused(content: dict, *overrides: str) -> str:
     ("content", "words"),
     [
         ({"trian": {}}, "mine.yaml: there is no setting trian; did you mean train?"),
-        ({"train": {"epoch": 3}}, "there is no setting train.epoch; did you mean train.epochs or segment.epochs?"),
+        ({"train": {"epoch": 3}}, "there is no setting train.epoch; did you mean train.epochs?"),
         ({"refine": {"irn": {"stepz": 3}}}, "there is no setting refine.irn.stepz; did you mean refine.irn.steps?"),
         ({"refine": {"irm": {"steps": 3}}}, "there is no setting refine.irm; did you mean refine.irn?"),
         ({"epochs": 3}, "there is no setting epochs; did you mean train.epochs or segment.epochs?"),
