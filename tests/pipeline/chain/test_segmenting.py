@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.errors import RunError, SettingError
-from advcam.pipeline.chain import segmenting
+from advcam.pipeline.chain import segment_stages, segmenting
 from advcam.pipeline.chain.lesson import lesson
 from advcam.pipeline.chain.recipe_file import change, parse_chain, read_chain, write_recipe
 from advcam.pipeline.chain.run import open_chain
@@ -414,8 +414,8 @@ def test_true_masks_need_the_classes_of_the_data_set(root: Path, masks: Path, tm
     made = toy(root, None, rounds=0)
     chosen = SegmentSettings(**NETWORK, validation="val")
     with pytest.raises(SettingError, match="and the classifier has others; train one"):
-        segmenting._check_classes(chosen, ("wheel", "ellipse"), open_dataset(root))
-    segmenting._check_classes(SegmentSettings(**NETWORK), ("wheel", "ellipse"), open_dataset(root))
+        segment_stages._check_classes(chosen, ("wheel", "ellipse"), open_dataset(root))
+    segment_stages._check_classes(SegmentSettings(**NETWORK), ("wheel", "ellipse"), open_dataset(root))
     assert made.segment is not None
 
 

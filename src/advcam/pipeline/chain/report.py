@@ -12,7 +12,7 @@ from advcam.errors import PictureError
 from advcam.pipeline.chain.lesson import lowest_confidence
 from advcam.pipeline.chain.pictures import Pictures, test_pictures, test_split
 from advcam.pipeline.chain.scoring import HEADLINES, of_masks, shown_scores
-from advcam.pipeline.chain.segmenting import EVALUATE, PREDICT, TEST_METRICS
+from advcam.pipeline.chain.segment_stages import EVALUATE, PREDICT, TEST_METRICS
 from advcam.pipeline.chain.settings import ChainSettings
 from advcam.pipeline.chain.stage import StageRecord
 from advcam.pipeline.label_masks import class_numbers

@@ -29,7 +29,7 @@ from advcam.pipeline.chain.refining import affinity_refiner, crf_refiner, refine
 from advcam.pipeline.chain.report import write_chain_report
 from advcam.pipeline.chain.scoring import NAME as EVALUATE
 from advcam.pipeline.chain.scoring import Scored, score_all, scoring_settings
-from advcam.pipeline.chain.segmenting import segmenting_stages
+from advcam.pipeline.chain.segment_stages import SegmentationStages
 from advcam.pipeline.chain.settings import ChainSettings, Refinement
 from advcam.pipeline.chain.stage import (
     PASS_PIXELS,
@@ -169,7 +169,8 @@ class Chain:
             before = (PSEUDO,) if self.settings.label_masks is None else ()
             trained = self.settings.train is not None or self.settings.label_masks is not None
             names = self.pictures.dataset.class_names if trained else None
-            yield from segmenting_stages(self.settings, self.settings.segment, self.pictures, self.out, names, before)
+            settings, chosen = self.settings, self.settings.segment
+            yield from SegmentationStages(settings, chosen, self.pictures, self.out, names, before).stages()
 
     def _labelling_stages(self) -> Iterator[Stage]:
         """From image labels to label masks."""

@@ -1,18 +1,9 @@
-"""The stages of the segmentation network, from label masks to masks of other pictures.
+"""What the stages of the segmentation network do: train it, label pictures anew, predict, write ONNX."""
 
-"segment" trains it, "predict" shows it the test pictures, "evaluate-segment" scores what it made of them, and "export"
-writes it as ONNX.
-
-segmenter/  predictions/masks/  predictions/classes.json  metrics-test/  onnx/model.onnx
-"""
-
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from accelerate.state import PartialState  # type: ignore[import-untyped]
@@ -21,104 +12,20 @@ from PIL import Image
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.pictures import read_picture
 from advcam.errors import PictureError, SettingError, counted, one_line
-from advcam.pipeline.chain.carding import EPOCH, LEARNT_FROM, TRUE_MASKS, write_model_card
-from advcam.pipeline.chain.labelling import NAME as PSEUDO
-from advcam.pipeline.chain.lesson import CONFIDENCE, TRUE, Lesson, lesson
-from advcam.pipeline.chain.localizing import mean_area
-from advcam.pipeline.chain.pictures import Pictures, has_masks, test_pictures, test_split
-from advcam.pipeline.chain.scoring import Scored, score_all
-from advcam.pipeline.chain.settings import ChainSettings, SegmentSettings
-from advcam.pipeline.chain.stage import PASS_PIXELS, Cost, Outcome, Stage, Watcher, digest, picture_digest, read_record
+from advcam.pipeline.chain.carding import EPOCH, LEARNT_FROM, TRUE_MASKS
+from advcam.pipeline.chain.lesson import Lesson
+from advcam.pipeline.chain.settings import SegmentSettings
+from advcam.pipeline.chain.stage import Outcome, Watcher
 from advcam.pipeline.chain.training import LoopWatch
-from advcam.pipeline.label_masks import TrueMasks, WrittenMasks, classes_in, with_truth
-from advcam.pipeline.targets import evenly, samples_of
-from advcam.segment.export import check_installed, export_onnx
+from advcam.pipeline.label_masks import TrueMasks, WrittenMasks, with_truth
+from advcam.pipeline.targets import samples_of
+from advcam.segment.export import export_onnx
 from advcam.segment.inference import Prediction, predict
 from advcam.segment.segmenter import Masked, Segmenter, TrainedSegmenter, load_segmenter, train_segmenter
 from advcam.store.classes import ClassNumbers
 from advcam.store.masks import write_mask
-from advcam.store.run import JSON, output_names
+from advcam.store.run import output_names
 from advcam.types import IGNORE, Sample
-
-SEGMENT, PREDICT, EXPORT = "segment", "predict", "export"
-EVALUATE = f"evaluate-{SEGMENT}"
-#: The network as ONNX, and how many pictures it is compared with PyTorch on.
-ONNX, COMPARED = "model.onnx", 10
-#: Folder of the scores of the test pictures.
-TEST_METRICS = "metrics-test"
-#: Passes of a network for a picture in training: there, and back to the inputs and to the weights.
-_PASSES_OF_A_STEP = 3
-
-
-def segmenting_stages(
-    settings: ChainSettings,
-    chosen: SegmentSettings,
-    pictures: Pictures,
-    out: Path,
-    names: Sequence[str] | None,
-    after: tuple[str, ...],
-) -> Iterator[Stage]:
-    """The stages of the segmentation network.
-
-    Args:
-        settings: The recipe.
-        chosen: Of the network.
-        pictures: Of the chain.
-        out: The run directory.
-        names: Classes of the masks; None: those that the run's own masks name.
-        after: Names of the stages that make the masks.
-    """
-    dataset, test = pictures.dataset, test_pictures(pictures.dataset, pictures.data, pictures.masks)
-    masks = settings.label_masks if settings.label_masks is not None else out / PSEUDO
-    limited = test is pictures.masks
-
-    def learn(watcher: Watcher) -> Outcome:
-        classes = names if names is not None else classes_in(out / PSEUDO)
-        _check_classes(chosen, classes, dataset)
-        taught = lesson(chosen, dataset, pictures.masks, masks, classes)
-        return segment(chosen, taught, classes, dataset, out / "segmenter", settings.device, watcher)
-
-    def show(watcher: Watcher) -> Outcome:
-        segmenter = load_segmenter(out / "segmenter", settings.device)
-        outcome = predict_all(segmenter, test, chosen, limited, out / "predictions", watcher)
-        card(None)
-        return outcome
-
-    def card(evaluation: Mapping[str, Any] | None) -> None:
-        record = read_record(out / "stages" / f"{SEGMENT}.json")
-        write_model_card(out / "segmenter", settings, chosen, pictures, record, evaluation)
-
-    def learn_cost() -> Cost:
-        count, rounds = len(pictures.masks), 1 + chosen.self_training
-        looks = rounds * _PASSES_OF_A_STEP * _views(chosen) * chosen.epochs * count
-        return Cost(count, looks * chosen.crop**2 / PASS_PIXELS)
-
-    _check_truth(settings, chosen, pictures)
-    decides = _decides(chosen, names, settings.label_masks)
-    seen: dict[str, JSON] = {
-        "inference": chosen.inference.model_dump(mode="json"),
-        "test": picture_digest(dataset, (test,)),
-    }
-    yield Stage(SEGMENT, out / "segmenter", decides, after, learn, learn_cost, trains=True)
-    passes = len(chosen.inference.scales) * (1 + chosen.inference.flip) * len(test) * mean_area(test) / PASS_PIXELS
-    yield Stage(PREDICT, out / "predictions", seen, (SEGMENT,), show, lambda: Cost(len(test), passes))
-    if has_masks(dataset, test):
-
-        def score(watcher: Watcher) -> Outcome:
-            scored = Scored(SEGMENT, out / "predictions" / "masks", split=test_split(dataset, pictures.data))
-            outcome = score_all(settings, [scored], None, out / TEST_METRICS, watcher)
-            card(json.loads((out / TEST_METRICS / SEGMENT / "evaluation.json").read_text(encoding="utf-8")))
-            return outcome
-
-        scoring = {"settings": settings.evaluate.model_dump(mode="json")}
-        yield Stage(EVALUATE, out / TEST_METRICS, scoring, (PREDICT,), score, lambda: Cost(len(test)))
-    if chosen.onnx:
-        check_installed()
-
-        def export(watcher: Watcher) -> Outcome:
-            return write_onnx(load_segmenter(out / "segmenter"), evenly(test, COMPARED), out / "onnx" / ONNX, watcher)
-
-        yield Stage(EXPORT, out / "onnx", {}, (SEGMENT,), export, lambda: Cost(min(COMPARED, len(test))))
 
 
 def write_onnx(segmenter: Segmenter, samples: Sequence[Sample], path: Path, watcher: Watcher) -> Outcome:
@@ -261,53 +168,3 @@ def _facts(result: TrainedSegmenter, settings: SegmentSettings, taught: Lesson) 
         ("loss", f"{training.history[-1]['training_loss'] or 0.0:.4f}"),
         (EPOCH, epoch + chosen),
     ]
-
-
-def _check_truth(settings: ChainSettings, chosen: SegmentSettings, pictures: Pictures) -> None:
-    """What can be known of true masks before anything is done."""
-    dataset = pictures.dataset
-    if chosen.validation is not None:
-        dataset.check_split(chosen.validation)
-    if settings.label_masks == TRUE and all(dataset.mask(sample.id) is None for sample in pictures.masks):
-        raise SettingError(f"{dataset.root} has no true masks of these pictures; name a folder of masks")
-
-
-def _check_classes(settings: SegmentSettings, names: Sequence[str], dataset: Dataset) -> None:
-    """True masks are in the numbers of the data set."""
-    if (settings.strong or settings.validation) and tuple(names) != tuple(dataset.class_names):
-        raise SettingError(
-            "true masks (segment.strong, segment.validation) have the classes of the data set, and the classifier has "
-            "others; train one (train), or leave them out"
-        )
-
-
-def _views(settings: SegmentSettings) -> int:
-    """Pictures that a step sees for each one of its batch: a strong one, the weak one, UniMatch's two strong views."""
-    return 1 if settings.semi is None else {"cct": 2, "unimatch": 4}[settings.semi.method]
-
-
-def _decides(settings: SegmentSettings, names: Sequence[str] | None, masks: Path | str | None) -> dict[str, JSON]:
-    """What decides the network: settings, classes, given masks and the list of the strong pictures."""
-    values = {**settings.deciding(), "names": list(names or ()), "masks": _masks_digest(masks)}
-    del values["onnx"]
-    if not settings.self_training:  # which looks at the pictures
-        del values["inference"]
-    if settings.strong is not None and Path(settings.strong).is_file():
-        values["strong_list"] = Path(settings.strong).read_text(encoding="utf-8", errors="replace")
-    return values
-
-
-def _masks_digest(masks: Path | str | None) -> str:
-    """Equal where a folder holds the same files, by name, size and time; masks of the run itself have none.
-
-    Raises:
-        SettingError: There are no masks.
-    """
-    if masks is None or not isinstance(masks, Path):
-        return str(masks or "")
-    pictures = sorted(masks.rglob("*.png"))
-    if not pictures:
-        raise SettingError(f"{masks} holds no masks; name a folder of PNG files, the folder pseudo of a run, or true")
-    beside = [folder / name for folder in (masks, masks.parent) for name in ("classes.json", CONFIDENCE)]
-    files = [(os.path.relpath(path, masks), path.stat()) for path in (*pictures, *beside) if path.is_file()]
-    return digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in files])
