@@ -24,7 +24,7 @@ from PIL import Image
 from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.pictures import find_pictures, read_picture
 from advcam.segment.export import compare_onnx, export_onnx
-from advcam.segment.segmenter import load_segmenter
+from advcam.segment.trained import load_segmenter
 
 
 def pictures(root: Path, split: str, limit: int) -> Iterator[Image.Image]:

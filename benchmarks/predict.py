@@ -27,8 +27,8 @@ from safetensors.torch import save_file
 
 from advcam.pipeline.demo import PHOTOGRAPHS, write_photographs
 from advcam.segment.network import NetworkSettings, create_network
-from advcam.segment.segmenter import FACTS_FILE, FORMAT_VERSION
 from advcam.segment.settings import SegmenterSettings
+from advcam.segment.trained import FACTS_FILE, FORMAT_VERSION
 from advcam.training.loop import BEST_FILE
 
 #: Name, width, height, options; the photographs have no size.

@@ -41,8 +41,9 @@ from advcam.pipeline.chain.settings import SegmentSettings
 from advcam.pipeline.label_masks import TrueMasks, with_truth
 from advcam.pipeline.recipe import load_yaml
 from advcam.pipeline.targets import samples_of
-from advcam.segment.segmenter import MIOU, Masked, load_segmenter, validation_miou
+from advcam.segment.segmenter import MIOU, Masked, validation_miou
 from advcam.segment.semi.splits import strong_samples
+from advcam.segment.trained import load_segmenter
 from advcam.types import Sample
 
 SEMI = ("cct", "unimatch")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         SettingError,
         WeightsError,
     )
+    from advcam.segment.trained import Segmenter, load_segmenter
     from advcam.types import Attribution, Box, Sample, Trajectory
 
 _HOMES = {
@@ -49,6 +50,7 @@ _HOMES = {
         "SettingError",
         "WeightsError",
     ),
+    "advcam.segment.trained": ("Segmenter", "load_segmenter"),
     "advcam.types": ("Attribution", "Box", "Sample", "Trajectory"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -76,6 +78,7 @@ __all__ = [
     "Response",
     "RunError",
     "Sample",
+    "Segmenter",
     "SettingError",
     "Trajectory",
     "WeightsError",
@@ -84,6 +87,7 @@ __all__ = [
     "list_methods",
     "list_models",
     "load_classifier",
+    "load_segmenter",
 ]
 
 

@@ -10,7 +10,7 @@ from advcam.cli.app import run
 from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.pipeline.chain.recipe_file import read_chain
 from advcam.pipeline.chain.settings import SegmentSettings
-from advcam.segment.segmenter import load_segmenter
+from advcam.segment.trained import load_segmenter
 
 STAGES = ["segment", "predict", "evaluate-segment"]
 #: Settings of a network that is trained in a second.

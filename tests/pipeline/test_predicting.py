@@ -16,8 +16,8 @@ from advcam.pipeline.predicting import predict as predicting
 from advcam.pipeline.predicting.outputs import overlay
 from advcam.pipeline.predicting.predict import PredictSummary, predict_pictures, predict_settings
 from advcam.segment.network import SegmentationNetwork
-from advcam.segment.segmenter import Segmenter
 from advcam.segment.settings import SegmenterSettings
+from advcam.segment.trained import Segmenter
 from advcam.store.masks import read_mask
 from advcam.training.augment import Normalisation
 

@@ -17,18 +17,13 @@ from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.pictures import read_picture
 from advcam.datasets.synthetic.catalogue import write_dataset
-from advcam.errors import ModelError, PictureError, RunError, SettingError, WeightsError
+from advcam.errors import LabelError, ModelError, PictureError, RunError, SettingError, WeightsError
 from advcam.evaluate.segmentation import ConfusionMatrix
 from advcam.segment.inference import InferenceSettings, label_mask
 from advcam.segment.pictures import MaskOf
-from advcam.segment.segmenter import (
-    Masked,
-    TrainedSegmenter,
-    load_segmenter,
-    train_segmenter,
-    validation_miou,
-)
+from advcam.segment.segmenter import Masked, TrainedSegmenter, train_segmenter, validation_miou
 from advcam.segment.settings import SegmenterSettings
+from advcam.segment.trained import load_segmenter
 from advcam.training import loop as loop_module
 from advcam.types import Mask, Sample
 
@@ -455,3 +450,15 @@ def test_damaged_weights(finished: TrainedSegmenter, tmp_path: Path) -> None:
             load_segmenter(folder)
         assert f"{path} does not hold the weights of this network (" in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_a_segmenter_masks_a_picture(dataset: Dataset, finished: TrainedSegmenter) -> None:
+    segmenter, sample = load_segmenter(finished.folder), next(iter(dataset.samples("val")))
+    picture = read_picture(sample.path)
+    pixels = np.asarray(picture.convert("RGB"))
+    np.testing.assert_array_equal(segmenter.label_mask(picture), label_mask(segmenter.network, pixels))
+    limited = segmenter.label_mask(picture, InferenceSettings(flip=False), labels=["wheel"])
+    expected = label_mask(segmenter.network, pixels, InferenceSettings(flip=False), [NAMES.index("wheel") + 1])
+    np.testing.assert_array_equal(limited, expected)
+    with pytest.raises(LabelError, match="whell"):
+        segmenter.label_mask(picture, labels=["whell"])

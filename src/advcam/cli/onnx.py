@@ -39,7 +39,7 @@ def onnx(
     from dataclasses import asdict
 
     from advcam.segment.export import check_installed, export_onnx
-    from advcam.segment.segmenter import load_segmenter
+    from advcam.segment.trained import load_segmenter
 
     check_installed()
     if count < 1:

@@ -1,4 +1,4 @@
-"""A segmentation network from pictures with label masks: train it, keep it in a folder, load it again.
+"""A segmentation network from pictures with label masks: train it and keep it in a folder.
 
 segmenter/  best.safetensors  last.safetensors  classes.txt  segmenter.json
 """
@@ -13,13 +13,11 @@ import numpy as np
 import torch
 from accelerate.state import PartialState  # type: ignore[import-untyped]
 from accelerate.utils import gather_object  # type: ignore[import-untyped]
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from advcam.classifiers.catalogue import checked_device
 from advcam.datasets.pictures import read_picture
-from advcam.errors import PictureError, RunError, SettingError, WeightsError, counted, one_line
+from advcam.errors import PictureError, SettingError, counted, one_line
 from advcam.evaluate.segmentation import ConfusionMatrix
 from advcam.segment.inference import InferenceSettings, label_mask
 from advcam.segment.network import SegmentationNetwork, create_network
@@ -29,15 +27,14 @@ from advcam.segment.semi.cct import CCTObjective
 from advcam.segment.semi.splits import check_apart
 from advcam.segment.semi.unimatch import UniMatchObjective
 from advcam.segment.settings import SegmenterSettings
+from advcam.segment.trained import CLASSES_FILE, FACTS_FILE, FORMAT_VERSION
 from advcam.store.files import write_text
 from advcam.store.run import JSON
 from advcam.training.checkpoint import finite
-from advcam.training.loop import BEST_FILE, Progress, TrainingResult, train
+from advcam.training.loop import Progress, TrainingResult, train
 from advcam.training.schedule import Group, create_optimizer
 from advcam.types import Sample
 
-FORMAT_VERSION = 1
-CLASSES_FILE, FACTS_FILE = "classes.txt", "segmenter.json"
 #: The metric that chooses the best epoch, where there are masks to choose by.
 MIOU = "miou"
 
@@ -77,23 +74,6 @@ class TrainedSegmenter:
     training: TrainingResult
     unreadable: Mapping[str, str]
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Segmenter:
-    """A trained network, ready for pictures.
-
-    Args:
-        network: In evaluation mode.
-        class_names: K of them; output k + 1 is class k, output 0 the background.
-        settings: It was trained with.
-        device: Where it is.
-    """
-
-    network: SegmentationNetwork
-    class_names: tuple[str, ...]
-    settings: SegmenterSettings
-    device: torch.device
 
 
 def train_segmenter(
@@ -160,46 +140,6 @@ def train_segmenter(
         _write(trained, settings)
     PartialState().wait_for_everyone()
     return trained
-
-
-def load_segmenter(folder: Path, device: str | torch.device = "cpu") -> Segmenter:
-    """The network that a training left, with the weights that were kept.
-
-    Args:
-        folder: Of the training, or of a run that has it in `segmenter/`.
-        device: Where it is to work.
-
-    Raises:
-        RunError: The folder holds none, or a damaged one.
-        WeightsError: Its weights are gone or damaged.
-        ModelError: The network or device is not there.
-    """
-    folder = folder / "segmenter" if (folder / "segmenter").is_dir() else folder
-    path = folder / FACTS_FILE
-    if not path.is_file():
-        raise RunError(
-            f"{folder} holds no trained segmentation network ({FACTS_FILE} is missing); name the --out of advcam "
-            "segment or advcam run, or finish its training"
-        )
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        if facts["advcam_segmenter"] != FORMAT_VERSION:
-            raise ValueError(f"it has format {facts['advcam_segmenter']}, expected {FORMAT_VERSION}")
-        settings = SegmenterSettings(**facts["settings"])
-        names = tuple(str(name) for name in facts["class_names"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged ({one_line(error)}); train again in another folder") from error
-    untrained = settings.network.model_copy(update={"weights": "random"})
-    network = create_network(untrained, len(names) + 1)
-    try:
-        network.load_state_dict(load_file(folder / BEST_FILE))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise WeightsError(
-            f"{folder / BEST_FILE} does not hold the weights of this network ({one_line(error)}); train again in "
-            "another folder"
-        ) from error
-    where = checked_device(device)
-    return Segmenter(network.eval().requires_grad_(False).to(where), names, settings, where)
 
 
 def validation_miou(

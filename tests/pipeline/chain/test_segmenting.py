@@ -21,7 +21,7 @@ from advcam.pipeline.chain.recipe_file import change, parse_chain, read_chain, w
 from advcam.pipeline.chain.run import open_chain
 from advcam.pipeline.chain.settings import ChainSettings, SegmentSettings
 from advcam.pipeline.chain.stage import PASS_PIXELS
-from advcam.segment.segmenter import load_segmenter
+from advcam.segment.trained import load_segmenter
 from advcam.store.masks import read_mask, write_mask
 
 STAGES = ("segment", "predict", "evaluate-segment")

@@ -11,7 +11,7 @@ from advcam.pipeline.chain.pictures import Pictures
 from advcam.pipeline.chain.settings import ChainSettings, SegmentSettings
 from advcam.pipeline.chain.stage import StageRecord, picture_digest
 from advcam.segment.card import CardData, CardFacts, CardScore, machine_of, versions, write_card
-from advcam.segment.segmenter import FACTS_FILE
+from advcam.segment.trained import FACTS_FILE
 from advcam.store.run import JSON
 
 #: Facts of the stage "segment" that the card repeats.

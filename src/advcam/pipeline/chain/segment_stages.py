@@ -26,7 +26,7 @@ from advcam.pipeline.chain.stage import PASS_PIXELS, Cost, Outcome, Stage, Watch
 from advcam.pipeline.label_masks import classes_in
 from advcam.pipeline.targets import evenly
 from advcam.segment.export import check_installed
-from advcam.segment.segmenter import load_segmenter
+from advcam.segment.trained import load_segmenter
 from advcam.store.run import JSON
 
 SEGMENT, PREDICT, EXPORT = "segment", "predict", "export"

@@ -21,7 +21,8 @@ from advcam.pipeline.label_masks import TrueMasks, WrittenMasks, with_truth
 from advcam.pipeline.targets import samples_of
 from advcam.segment.export import export_onnx
 from advcam.segment.inference import Prediction, predict
-from advcam.segment.segmenter import Masked, Segmenter, TrainedSegmenter, load_segmenter, train_segmenter
+from advcam.segment.segmenter import Masked, TrainedSegmenter, train_segmenter
+from advcam.segment.trained import Segmenter, load_segmenter
 from advcam.store.classes import ClassNumbers
 from advcam.store.masks import write_mask
 from advcam.store.run import output_names

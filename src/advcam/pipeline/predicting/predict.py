@@ -22,7 +22,7 @@ from advcam.pipeline.config import Settings, validated
 from advcam.pipeline.flow import WriteBehind, read_ahead
 from advcam.pipeline.predicting.outputs import PredictionOutputs
 from advcam.segment.inference import InferenceSettings, predict
-from advcam.segment.segmenter import Segmenter, load_segmenter
+from advcam.segment.trained import Segmenter, load_segmenter
 from advcam.store.files import write_text
 from advcam.store.run import JSON, RunDirectory
 from advcam.types import BoxContours, Sample
