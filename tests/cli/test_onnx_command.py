@@ -10,7 +10,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from advcam.cli.app import run
-from advcam.segment.export import Comparison, Export
+from advcam.segment.agreement import Comparison
+from advcam.segment.export import Export
 from advcam.segment.network import NetworkSettings, create_network
 from advcam.segment.settings import SegmenterSettings
 

@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 import advcam
 from advcam.cli.app import run
 from advcam.errors import SettingError
+from advcam.segment.agreement import Comparison
 from advcam.segment.card import CardData, CardFacts, CardScore, card_json, card_text, machine_of, versions, write_card
-from advcam.segment.export import Comparison, Export
+from advcam.segment.export import Export
 from advcam.segment.network import NetworkSettings, SegmentationNetwork, create_network
 from advcam.segment.settings import SegmenterSettings
 

@@ -20,7 +20,8 @@ from torch.nn import functional
 
 import advcam
 from advcam.errors import ModelError, SettingError, WeightsError
-from advcam.segment.export import Comparison, Export, compare, compare_onnx, export_onnx
+from advcam.segment.agreement import Comparison, compare
+from advcam.segment.export import Export, compare_onnx, export_onnx
 from advcam.segment.network import NetworkSettings, SegmentationNetwork, create_network
 from advcam.segment.tracing import PaddedConv2d
 from advcam.training.augment import Normalisation
@@ -143,7 +144,7 @@ def test_names_no_path_of_this_machine(exported: tuple[Toy, Export]) -> None:
 def test_falls_back_to_one_size(tmp_path: Path) -> None:
     export = export_onnx(OneSize(), NAMES, tmp_path / "model.onnx", fixed_size=(48, 64))
     assert export.fixed_size == (48, 64)
-    assert export.why_fixed == "only 48 x 64"
+    assert export.why_fixed == "torch.export does not get through OneSize: only 48 x 64"
     assert export.drawn.sizes == 1
     facts = {entry.key: entry.value for entry in onnx.load(export.path).metadata_props}
     assert json.loads(facts["fixed_size"]) == [48, 64]
@@ -152,9 +153,25 @@ def test_falls_back_to_one_size(tmp_path: Path) -> None:
     assert onnxruntime.InferenceSession(export.path).run(None, {"pictures": two})[0].shape == (2, 3, 48, 64)
 
 
+class Frozen(Toy):
+    """Pools to 2 x 2 by strides that a graph for any size cannot know."""
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        return super().decode([functional.adaptive_avg_pool2d(features[-1], 2)])
+
+
+def test_falls_back_where_the_graph_fails_later(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Tracing may go well, and the graph fail on pictures of another size; PSPNet does so."""
+    export = export_onnx(Frozen(), NAMES, tmp_path / "model.onnx", fixed_size=(64, 96))
+    assert export.fixed_size == (64, 96)
+    assert export.why_fixed
+    said = capfd.readouterr()
+    assert said.out + said.err == ""
+
+
 def test_says_that_it_cannot_be_traced(tmp_path: Path) -> None:
     with pytest.raises(
-        ModelError, match=r"NoSize cannot be traced by torch.export, not even for pictures of 512 x 512"
+        ModelError, match=r"any size \(torch.export does not get through NoSize: .*\), nor .* 512 x 512"
     ):
         export_onnx(NoSize(), NAMES, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

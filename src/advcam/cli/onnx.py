@@ -14,7 +14,8 @@ from advcam.errors import SettingError, counted
 if TYPE_CHECKING:
     from PIL import Image
 
-    from advcam.segment.export import Comparison, Export
+    from advcam.segment.agreement import Comparison
+    from advcam.segment.export import Export
 
 
 def onnx(

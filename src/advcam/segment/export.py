@@ -5,7 +5,6 @@ of their pixels. It is traced by torch.export, compared with PyTorch, and writte
 """
 
 import contextlib
-import copy
 import io
 import json
 import logging
@@ -16,49 +15,25 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
-from torch.nn import functional
 
 import advcam
 from advcam.errors import ModelError, SettingError, WeightsError, one_line
+from advcam.segment.agreement import Comparison, compare, drawn_pictures, session_of
 from advcam.segment.network import SegmentationNetwork
-from advcam.segment.tracing import INPUT, OUTPUT, Traced, trace
+from advcam.segment.tracing import INPUT, OUTPUT, trace
 from advcam.store.files import replacing
-from advcam.training.augment import Normalisation, resize_longest
+from advcam.training.augment import Normalisation
 
 if TYPE_CHECKING:
     import onnx
-    import onnxruntime  # type: ignore[import-untyped]
 
 BACKGROUND = "background"
 #: Largest difference of two probabilities that is taken for rounding; float32 alone gives about 1e-5.
 TOLERANCE = 1e-3
 #: Oldest version of ONNX's operators that torch.export writes.
 LOWEST_OPSET = 18
-#: (H, W) of the drawn pictures that every file is tried on: odd, even, small, multiples of 32.
-_TRIED = ((96, 128), (61, 87), (128, 75), (33, 160))
-#: Larger pictures are compared at this size of the longer side: a class costs 4 bytes a pixel, twice.
-_LONGEST = 640
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How far an ONNX file and PyTorch, in float32 on the CPU, are apart.
-
-    Args:
-        pictures: Compared.
-        sizes: Different sizes among them.
-        largest_difference: Of two probabilities, in [0, 1].
-        equal_labels: Share of all pixels with the same most probable class.
-    """
-
-    pictures: int
-    sizes: int
-    largest_difference: float
-    equal_labels: float
 
 
 @dataclass(frozen=True)
@@ -120,19 +95,19 @@ def export_onnx(
         )
     if opset is not None and opset < LOWEST_OPSET:
         raise SettingError(f"opset {opset} is too old: torch.export writes {LOWEST_OPSET} and later")
-    with _quiet():
-        traced = trace(network, fixed_size)
-        model = _translated(traced, opset)
-    _describe(model, class_names, network.normalisation, traced.fixed_size)
-    content = _serialised(model)
-    session = _session(content)
-    drawn = compare(network, session, _drawn())
-    given = None if pictures is None else compare(network, session, pictures)
-    for comparison in (drawn, given) if given else (drawn,):
-        _check_equal(comparison, tolerance)
+    size, why = None, ""
+    try:
+        made = _make(network, class_names, opset, None, tolerance)
+    except ModelError as error:
+        size, why = fixed_size, one_line(error)
+        made = _make_fixed(network, class_names, opset, fixed_size, tolerance, why)
+    given = None
+    if pictures is not None:
+        given = compare(network, session_of(made.content), pictures)
+        _check_equal(given, tolerance)
     with replacing(path) as file:
-        file.write(content)
-    return Export(path, _opset(model), traced.fixed_size, traced.why, drawn, given)
+        file.write(made.content)
+    return Export(path, made.opset, size, why, made.drawn, given)
 
 
 def compare_onnx(network: SegmentationNetwork, path: Path, pictures: Iterable[Image.Image]) -> Comparison:
@@ -153,35 +128,9 @@ def compare_onnx(network: SegmentationNetwork, path: Path, pictures: Iterable[Im
     except OSError as error:
         raise WeightsError(f"cannot read {path} ({error.strerror}); name a file of advcam onnx") from error
     try:
-        return compare(network, _session(content), pictures)
+        return compare(network, session_of(content), pictures)
     except ModelError as error:
         raise WeightsError(f"{path}: {one_line(error)}") from error
-
-
-def compare(
-    network: SegmentationNetwork, session: "onnxruntime.InferenceSession", pictures: Iterable[Image.Image]
-) -> Comparison:
-    """Run both on each picture, one at a time.
-
-    Raises:
-        SettingError: There is no picture.
-        ModelError: onnxruntime fails, or answers in another shape.
-    """
-    largest, equal, pixels = 0.0, 0, 0
-    sizes: list[tuple[int, ...]] = []
-    plain = copy.deepcopy(network).to(device="cpu", dtype=torch.float32).eval()
-    for picture in pictures:
-        inputs = _inputs(picture, _fixed_size(session))
-        expected, answer = _reference(plain, inputs), _answer(session, inputs)
-        if answer.shape != expected.shape:
-            raise ModelError(f"the ONNX file answers {answer.shape} where the network answers {expected.shape}")
-        largest = max(largest, float(np.nan_to_num(np.abs(answer - expected), nan=np.inf).max()))
-        equal += int((answer.argmax(axis=1) == expected.argmax(axis=1)).sum())
-        pixels += inputs.shape[2] * inputs.shape[3]
-        sizes.append(inputs.shape[2:])
-    if not sizes:
-        raise SettingError("nothing to compare: there is no picture")
-    return Comparison(len(sizes), len(set(sizes)), largest, equal / pixels)
 
 
 def check_installed() -> None:
@@ -191,22 +140,69 @@ def check_installed() -> None:
         raise SettingError(f"ONNX files need {', '.join(missing)}; run: pip install 'advcam[onnx]'")
 
 
-def _translated(traced: Traced, opset: int | None) -> "onnx.ModelProto":
+@dataclass(frozen=True)
+class _Made:
+    """The bytes of a file, its opset, and how it compares on drawn pictures."""
+
+    content: bytes
+    opset: int
+    drawn: Comparison
+
+
+def _make(
+    network: SegmentationNetwork,
+    class_names: Sequence[str],
+    opset: int | None,
+    size: tuple[int, int] | None,
+    tolerance: float,
+) -> _Made:
+    """A file for pictures of any size, or of one, that answers as PyTorch does.
+
+    Raises:
+        ModelError: It cannot be made, or answers otherwise.
+    """
+    with _quiet():
+        model = _translated(trace(network, size), opset)
+    _describe(model, class_names, network.normalisation, size)
+    content = _serialised(model)
+    drawn = compare(network, session_of(content), drawn_pictures())
+    _check_equal(drawn, tolerance)
+    return _Made(content, _opset(model), drawn)
+
+
+def _make_fixed(
+    network: SegmentationNetwork,
+    class_names: Sequence[str],
+    opset: int | None,
+    size: tuple[int, int],
+    tolerance: float,
+    why: str,
+) -> _Made:
+    """`_make` for a network that did not do for pictures of any size, and why."""
+    try:
+        return _make(network, class_names, opset, size, tolerance)
+    except ModelError as error:
+        raise ModelError(
+            f"no ONNX file for pictures of any size ({why}), nor for pictures of {size[0]} x {size[1]} "
+            f"({one_line(error)}); nothing was written; take another network, such as deeplabv2"
+        ) from error
+
+
+def _translated(program: "torch.export.ExportedProgram", opset: int | None) -> "onnx.ModelProto":
     """torch.export's program in operators of ONNX."""
     try:
-        program = torch.onnx.export(
-            traced.program,
+        written = torch.onnx.export(
+            program,
             dynamo=True,
             verbose=False,
             opset_version=opset,
             input_names=[INPUT],
             output_names=[OUTPUT],
         )
-        model: onnx.ModelProto = program.model_proto  # type: ignore[union-attr]
+        model: onnx.ModelProto = written.model_proto  # type: ignore[union-attr]
     except Exception as error:
-        if opset is not None:
-            raise SettingError(f"no export with opset {opset} ({one_line(error)}); leave it away") from error
-        raise ModelError(f"torch cannot write this network as ONNX ({one_line(error)})") from error
+        which = "" if opset is None else f" with opset {opset}"
+        raise ModelError(f"torch cannot write this network as ONNX{which}: {one_line(error)}") from error
     if opset is not None and _opset(model) != opset:
         raise SettingError(
             f"torch cannot write this network with opset {opset}, it wrote {_opset(model)}; leave the opset away"
@@ -260,72 +256,11 @@ def _serialised(model: "onnx.ModelProto") -> bytes:
     return content
 
 
-def _session(content: bytes) -> "onnxruntime.InferenceSession":
-    """ONNX Runtime on the CPU, with a file in memory."""
-    import onnxruntime  # optional
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    options.intra_op_num_threads = torch.get_num_threads()
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors have no common base but Exception
-        raise ModelError(f"onnxruntime does not take the file ({one_line(error)})") from error
-
-
-def _fixed_size(session: "onnxruntime.InferenceSession") -> tuple[int, int] | None:
-    """(H, W) that the input of a file demands."""
-    _, _, height, width = session.get_inputs()[0].shape
-    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
-
-
-def _inputs(picture: Image.Image, fixed_size: tuple[int, int] | None) -> NDArray[np.float32]:
-    """A picture as the file takes it, (1, 3, H, W)."""
-    picture = picture.convert("RGB")
-    if fixed_size is not None:
-        picture = picture.resize(fixed_size[::-1], Image.Resampling.BILINEAR)
-    elif max(picture.size) > _LONGEST:
-        picture = resize_longest(picture, _LONGEST)
-    pixels = np.asarray(picture, dtype=np.float32) / 255
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
-
-
-def _reference(network: SegmentationNetwork, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What PyTorch says of a picture, (1, C, H, W)."""
-    normalise = network.normalisation
-    mean, std = (torch.tensor(list(values)).view(1, 3, 1, 1) for values in (normalise.mean, normalise.std))
-    pictures = torch.from_numpy(inputs)
-    with torch.inference_mode():
-        scores = network((pictures - mean) / std)
-        full = functional.interpolate(scores, size=pictures.shape[-2:], mode="bilinear", align_corners=False)
-        return full.softmax(dim=1).numpy()
-
-
-def _answer(session: "onnxruntime.InferenceSession", inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the file says of a picture, (1, C, H, W)."""
-    try:
-        (answer,) = session.run([OUTPUT], {INPUT: inputs})
-    except Exception as error:
-        raise ModelError(
-            f"onnxruntime fails on a picture of {inputs.shape[2]} x {inputs.shape[3]} ({one_line(error)})"
-        ) from error
-    return np.asarray(answer)
-
-
-def _drawn() -> Iterator[Image.Image]:
-    """Blurred noise: many colours, soft and sharp borders, the same each time."""
-    random = np.random.default_rng(0)
-    for height, width in _TRIED:
-        coarse = Image.fromarray(random.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8))
-        yield coarse.resize((width, height), Image.Resampling.BICUBIC)
-
-
 def _check_equal(comparison: Comparison, tolerance: float) -> None:
     if comparison.largest_difference > tolerance:
         raise ModelError(
             f"the ONNX file answers otherwise than PyTorch: probabilities differ by "
-            f"{comparison.largest_difference:.2g} where {tolerance:g} is allowed; nothing was written; try another "
-            "opset, or another release of torch"
+            f"{comparison.largest_difference:.2g} where {tolerance:g} is allowed; nothing was written"
         )
 
 

@@ -1,7 +1,6 @@
 """A segmentation network in the form that torch.export traces once for pictures of every size."""
 
 import copy
-from dataclasses import dataclass
 
 import torch
 from timm.layers.conv2d_same import Conv2dSame
@@ -13,26 +12,10 @@ from advcam.errors import ModelError, one_line
 from advcam.segment.network import SegmentationNetwork
 
 INPUT, OUTPUT = "pictures", "probabilities"
-#: (N, H, W) that is traced: odd and unequal, so that nothing is equal or a multiple by chance.
-_TRACED = (2, 97, 129)
+#: Pictures that are traced, and their (H, W): odd and unequal, so that nothing is equal or a multiple by chance.
+_TRACED_COUNT, _TRACED_SIZE = 2, (97, 129)
 #: Below it torch.export asks whether features of one pixel broadcast. What it traces holds for smaller pictures too.
 _LEAST_SIDE = 64
-_UNTRACEABLE = (RuntimeError, ValueError, TypeError, AttributeError, AssertionError, LookupError)
-
-
-@dataclass(frozen=True, eq=False)
-class Traced:
-    """A network as torch.export left it.
-
-    Args:
-        program: Takes `pictures` (N, 3, H, W), gives `probabilities` (N, C, H, W).
-        fixed_size: (H, W) of the only pictures that it takes; None: any.
-        why: Why the size is fixed, one line; empty where it is not.
-    """
-
-    program: ExportedProgram
-    fixed_size: tuple[int, int] | None
-    why: str = ""
 
 
 class PictureNetwork(nn.Module):
@@ -89,36 +72,27 @@ class PaddedConv2d(nn.Conv2d):
         return functional.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
-def trace(network: SegmentationNetwork, fixed_size: tuple[int, int]) -> Traced:
-    """Trace a network for pictures of any size, or of one size where it cannot be otherwise.
+def trace(network: SegmentationNetwork, size: tuple[int, int] | None = None) -> ExportedProgram:
+    """Trace a network: `pictures` (N, 3, H, W) to `probabilities` (N, C, H, W), with any N.
 
     Args:
         network: It is copied.
-        fixed_size: (H, W) for a network that must have one.
+        size: (H, W) of the only pictures that the program takes; None: any.
 
     Raises:
-        ModelError: The network cannot be traced at all.
+        ModelError: torch.export does not get through.
     """
     module = PictureNetwork(network).eval()
-    batch, height, width = Dim("batch"), Dim("height", min=_LEAST_SIDE), Dim("width", min=_LEAST_SIDE)
+    free = {0: Dim("batch")}
+    if size is None:
+        free |= {2: Dim("height", min=_LEAST_SIDE), 3: Dim("width", min=_LEAST_SIDE)}
+    shape = (_TRACED_COUNT, 3, *(size or _TRACED_SIZE))
+    pictures = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     try:
-        return Traced(_export(module, _TRACED, {0: batch, 2: height, 3: width}), None)
-    except _UNTRACEABLE as error:
-        why = one_line(error)
-    try:
-        return Traced(_export(module, (_TRACED[0], *fixed_size), {0: batch}), fixed_size, why)
-    except _UNTRACEABLE as error:
-        raise ModelError(
-            f"{type(network).__name__} cannot be traced by torch.export, not even for pictures of "
-            f"{fixed_size[0]} x {fixed_size[1]} ({one_line(error)}); take another network, such as deeplabv2"
-        ) from error
-
-
-def _export(module: PictureNetwork, shape: tuple[int, int, int], free: dict[int, Dim]) -> ExportedProgram:
-    count, height, width = shape
-    pictures = torch.rand((count, 3, height, width), generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        return torch.export.export(module, (pictures,), dynamic_shapes={INPUT: free}, strict=False)
+        with torch.no_grad():
+            return torch.export.export(module, (pictures,), dynamic_shapes={INPUT: free}, strict=False)
+    except (RuntimeError, ValueError, TypeError, AttributeError, AssertionError, LookupError) as error:
+        raise ModelError(f"torch.export does not get through {type(network).__name__}: {one_line(error)}") from error
 
 
 def _traceable(network: SegmentationNetwork) -> SegmentationNetwork:
