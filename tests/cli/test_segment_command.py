@@ -156,7 +156,7 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--strong", "9"], "9 strong pictures wanted, and 8 of 8 pictures have a mask"),
+        (["--strong", "9"], "9 strong pictures wanted, and 8 of 8 pictures have a true mask"),
         (["--split", "val"], "mine holds no mask of these 4 pictures; a mask is a PNG named as its picture"),
         (["confidence_weights=true"], "confidence_weights needs mine/confidence.csv"),
         (["--head", "smp/unnet"], "there is no head smp/unnet; did you mean smp/unet?"),

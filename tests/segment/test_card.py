@@ -68,7 +68,7 @@ def test_says_what_is_known() -> None:
     assert "| semi | none |" in lines
     assert "- pictures: CC BY-SA 4.0" in lines
     assert "- Blurred pictures were not measured." in lines
-    assert any("borders follow the pseudo-labels" in line for line in lines)
+    assert any("borders follow the masks that it learnt" in line for line in lines)
 
 
 def test_says_what_is_unknown() -> None:
@@ -84,14 +84,14 @@ def test_says_what_is_unknown() -> None:
     assert "| versions | unknown |" in lines
     assert "- Of the pictures that it learnt from: unknown." in lines
     assert "- Of the pretrained weights: unknown." in lines
-    assert "borders follow the pseudo-labels" not in text
+    assert "borders follow the masks that it learnt" not in text
     assert "Weakest" not in text
 
 
 def test_counts_true_masks() -> None:
     text = card_text(replace(FACTS, true_masks=92))
     assert "- True masks among what it learnt from: 92 of 1,234 pictures." in rows(text)
-    assert "borders follow the pseudo-labels" not in text
+    assert "borders follow the masks that it learnt" not in text
 
 
 @pytest.mark.parametrize(

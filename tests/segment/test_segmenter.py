@@ -266,7 +266,7 @@ def test_masks_that_do_not_fit_are_named_before_anything_is_done(dataset: Datase
     for mask_of, words in (
         (small, f"1 mask of another size (make them from the pictures as they are shown): {first.id} (the mask has "),
         (foreign, f"1 mask with values of no class (name all classes, or make them anew): {second.id} (the mask holds"),
-        (both, "; and 1 more like it"),
+        (both, f"; 1 mask with values of no class (name all classes, or make them anew): {second.id} (the mask holds"),
     ):
         wrong = true_masks(dataset, "train", mask_of)
         strong, weak = halves(dataset)

@@ -23,7 +23,7 @@ def predict(
     segmenter: Path,
     out: Path,
     labels: str | None = None,
-    scales: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True)] = None,
+    scales: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True, negative=())] = None,
     flip: bool | None = None,
     max_side: int | None = None,
     tile: int | None = None,
@@ -46,10 +46,10 @@ def predict(
         scales: Sizes of the picture whose probabilities are averaged; 1 when left away.
         flip: Whether the mirrored picture takes part, as it does when left away, at twice the cost.
         max_side: Larger pictures are worked on at this size; 1024 when left away, 0 for no limit.
-        tile: Side of the tiles of pictures that are larger after that, a multiple of 32; 1024 when left away.
-        crf: Follow the edges of the picture by DeepLab's dense CRF, which takes seconds.
-        precision: Number format of the network; what the device is fastest in when left away.
-        boxes: The largest part of each class (when left away), or all.
+        tile: Pictures that are still larger are cut into tiles of this side, a multiple of 32; 1024 when left away.
+        crf: Follow the edges of the picture by DeepLab's dense CRF, about a second a picture.
+        precision: Number format of the network; when left away, the fastest one of the device.
+        boxes: Around the largest part of each class, or around all.
         overlays: Write pictures with their masks over them, as is done when left away.
         device: cpu, cuda, cuda:1, mps.
         quiet: No progress.
@@ -110,7 +110,7 @@ def _say(summary: "PredictSummary", out: Path, console: Console) -> None:
     done = f"{counted(summary.computed, 'picture')} predicted in {summary.seconds:g} s"
     done += f", {summary.already_done} were already done" if summary.already_done else ""
     done += f", {len(summary.skipped)} skipped (named in summary.json)" if summary.skipped else ""
-    console.print(f"{'interrupted' if summary.interrupted else 'done'} {done}", soft_wrap=True)
+    console.print(f"{'interrupted:' if summary.interrupted else 'done     '} {done}", soft_wrap=True)
     if summary.interrupted:
         console.print("everything so far is valid; the same command goes on where it stopped")
     if summary.computed + summary.already_done:

@@ -170,25 +170,27 @@ def segment(
     quiet: bool = False,
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> int:
-    """Train a segmentation network on label masks, and show it the test pictures. The same command goes on.
+    """Train a segmentation network on masks, and show it the test pictures. The same command goes on where it stopped.
 
     Args:
         data: Root folder: folders of classes, a table labels.csv, or a public data set.
-        overrides: Further settings of the network, key=value, such as crop=256 self_training=1.
+        overrides: Further settings of the network, key=value, such as crop=256 self_training=1; docs/segmentation.md
+            has them all.
         masks: Masks to learn: the folder pseudo of advcam run or refine, a folder of PNG files, or true for those of
             the data set.
         out: Folder of the run; the network lies in its folder segmenter.
-        split: Of the pictures to learn; train, or the only one, when left away.
+        split: Split of the pictures to learn; train, or the only one, when left away.
         test: Split that it is shown in the end; val when left away, or else the pictures that it learnt.
         layout: See `advcam data layouts`; found out when left away.
         model: Backbone; see `advcam models`; lite0 when left away.
-        head: deeplabv2, or smp/deeplabv3plus, smp/unet .. of segmentation-models-pytorch.
-        epochs: Times that every picture is seen.
-        lr: Learning rate of the backbone; the head's is ten times as high.
-        strong: True masks that may be learnt beside masks: a number, a share (1/32) or a list file; the rest is weak.
-        semi: How both are learnt; unimatch when left away.
+        head: linear (when left away), deeplabv2, or smp/deeplabv3plus, smp/unet .. of segmentation-models-pytorch.
+        epochs: Times that every picture is seen; 10 when left away.
+        lr: Learning rate of the backbone; 0.0001 when left away.
+        strong: Learn so many true masks of the data set beside those of --masks: a number, a share of the pictures
+            (1/32) or a list file.
+        semi: How true masks and the others are learnt together; unimatch when left away.
         device: cpu, cuda, cuda:1, mps.
-        from_: Do this stage and all behind it anew.
+        from_: Do this stage (segment, predict, evaluate-segment or export) and all behind it anew.
         dry_run: Say what would be done; write nothing.
         quiet: No progress.
         json_: Print the result as JSON.

@@ -182,9 +182,8 @@ def _check_semi(masked: Masked, weak: Masked | None, settings: SegmenterSettings
 def _survey(masked: Masked, num_classes: int) -> Survey:
     """Every mask looked at once, before hours of training with a wrong one."""
     survey = survey_masks(masked.samples, masked.mask_of, num_classes)
-    if survey.problems:
-        more = f"; and {len(survey.problems) - 1} more like it" if len(survey.problems) > 1 else ""
-        raise PictureError(f"{survey.problems[0]}{more}")
+    if survey.problems:  # one line for each kind
+        raise PictureError("; ".join(survey.problems))
     return survey
 
 

@@ -268,7 +268,7 @@ class _Loop:
             self.record.step += 1
             self.record.loss_sum += loss * len(batch)
             self.record.pictures += len(batch)
-            if self.record.step % self.settings.log_every == 0:
+            if self.record.step % self.settings.log_every == 0 and self.record.step < self.steps:
                 self._tell({})
             if time.monotonic() - self._saved >= 60 * self.settings.save_minutes:
                 self._save()

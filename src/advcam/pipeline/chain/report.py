@@ -23,7 +23,7 @@ from advcam.store.masks import read_mask
 from advcam.store.run import output_names
 from advcam.types import Attribution, Box, Sample
 
-_TITLE = "From image labels to masks"
+_TITLE, _GIVEN_MASKS = "From image labels to masks", "From masks to a segmentation network"
 
 
 def write_chain_report(
@@ -56,10 +56,11 @@ def write_chain_report(
         scores += [ScoreTable(f"{table.title} of {split}", table.rows) for table in _scores(out / TEST_METRICS)]
     stores = {name: MapStore(folder) for name, folder in maps.items()}
     count = settings.outputs.report_pictures
+    title = _TITLE if settings.label_masks is None else _GIVEN_MASKS
     shown = chain(
         _shown(out, pictures, stores, count, "pseudo" in done), _tested(out, pictures, count, PREDICT in done)
     )
-    write_chain_page(out / "report.html", _TITLE, facts, rows, scores, shown)
+    write_chain_page(out / "report.html", title, facts, rows, scores, shown)
 
 
 def _counts(pictures: Pictures, settings: ChainSettings) -> str:

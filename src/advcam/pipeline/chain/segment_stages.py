@@ -133,6 +133,10 @@ def _check_truth(settings: ChainSettings, chosen: SegmentSettings, pictures: Pic
         dataset.check_split(chosen.validation)
     if settings.label_masks == TRUE and all(dataset.mask(sample.id) is None for sample in pictures.masks):
         raise SettingError(f"{dataset.root} has no true masks of these pictures; name a folder of masks")
+    if chosen.strong is not None and all(dataset.mask(sample.id) is None for sample in pictures.masks):
+        raise SettingError(
+            f"segment.strong needs true masks, and {dataset.root} has none of these pictures; leave it out"
+        )
 
 
 def _check_classes(settings: SegmentSettings, names: Sequence[str], dataset: Dataset) -> None:

@@ -134,6 +134,7 @@ class LoopWatch:
         for _ in range(progress.step - self.step):
             self.watcher.step()
         self.step = progress.step
-        if progress.metrics:
-            metrics = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in progress.metrics.items())
-            self.watcher.say(f"{self.what}epoch {progress.epoch}: training loss {progress.loss:.4f}, {metrics}")
+        if progress.step == progress.steps:  # told once, at the end of an epoch
+            metrics = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in progress.metrics.items()]
+            words = ", ".join([f"training loss {progress.loss:.4f}", *metrics])
+            self.watcher.say(f"{self.what}epoch {progress.epoch} of {progress.epochs}: {words}")

@@ -107,7 +107,7 @@ def _drawn(dataset: Dataset, samples: Sequence[Sample], count: int, seed: int) -
     if len(chosen) < count:
         raise SettingError(
             f"{counted(count, 'strong picture')} wanted, and {len(chosen):,} of {counted(len(samples), 'picture')} "
-            f"have a mask; name fewer, or a split whose pictures have masks"
+            f"have a true mask; name fewer, or a split whose pictures have true masks"
         )
     return chosen
 
