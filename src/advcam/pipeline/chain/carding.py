@@ -70,7 +70,7 @@ def write_model_card(
 def _label_masks(settings: ChainSettings) -> dict[str, JSON]:
     """How the masks came about: with this recipe, or before it."""
     if settings.label_masks is not None:
-        return {"masks": str(settings.label_masks)}
+        return {"masks": Path(settings.label_masks).name}
     classifier = settings.model.model if settings.train is None else f"{settings.train.model}, trained on image labels"
     return {
         "classifier": classifier,
