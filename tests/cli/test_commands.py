@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import UNUSABLE, USABLE
+from hostile_files import UNUSABLE, USABLE
 from PIL import Image
 
 from advcam.cli.app import run

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import UNUSABLE
+from hostile_files import UNUSABLE
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -49,7 +49,7 @@ def test_photographs(trained: Path, photographs: Path, tmp_path: Path, capsys: p
     captured = capsys.readouterr()
     summary = json.loads(captured.out)
     assert (summary["computed"], summary["skipped"]) == (2, [])
-    assert "done 2 pictures predicted in" in captured.err
+    assert "done      2 pictures predicted in" in captured.err
     assert f"masks in  {out / 'masks'}, boxes.json and predictions.json beside them" in captured.err
     for name in ("chelsea", "coffee"):
         mask = Image.open(out / "masks" / f"{name}.png")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hostile_files import UNUSABLE, USABLE
 from PIL import Image
 from torch import Tensor, nn
 
@@ -214,8 +215,6 @@ def test_an_unknown_label_ends_the_run_before_it_begins(network: Colours, pictur
 
 
 def test_unusable_pictures_are_named(network: Colours, hostile: Path, tmp_path: Path) -> None:
-    from conftest import UNUSABLE, USABLE
-
     summary, heard = predicted(hostile, tmp_path / "out")
     assert summary.computed == len(USABLE)
     assert set(heard.reasons) == {name for name, _ in summary.skipped} == set(UNUSABLE)
