@@ -16,8 +16,9 @@ Each method trains the same network with the same settings, for the same number 
 
 and is scored on --val by mIoU, the weights of the last step. Nothing is chosen on --val.
 --set changes settings of the network's training (`segment` of a recipe), --of those of one method alone. The work is
-kept in --out and continued there; several processes may share it if they have other methods or seeds. The last line
-printed is JSON: mean and spread (highest minus lowest) over the seeds, in per cent, and ratios to full.
+kept in --out and continued there; several processes may share it if they have other methods or seeds. With another
+`inference` networks are scored again, not trained again. The last line printed is JSON: mean and spread (highest minus
+lowest) over the seeds, in per cent, and ratios to full.
 """
 
 import argparse
@@ -38,6 +39,7 @@ from advcam.pipeline.chain.recipe_file import change, find_recipe, parse_chain
 from advcam.pipeline.chain.run import open_chain
 from advcam.pipeline.chain.segmenting import segment
 from advcam.pipeline.chain.settings import SegmentSettings
+from advcam.pipeline.chain.stage import digest
 from advcam.pipeline.label_masks import TrueMasks, with_truth
 from advcam.pipeline.recipe import load_yaml
 from advcam.pipeline.targets import samples_of
@@ -108,8 +110,8 @@ def _score(
     arguments: argparse.Namespace, dataset: Dataset, labels: Path, method: str, seed: int, out: Path
 ) -> dict[str, float]:
     """mIoU of a method, and the seconds that its training took; from the file, where it was scored before."""
-    path = out / "score.json"
     settings = _settings(arguments, method, seed)
+    path = out / f"score-{digest(settings.inference.model_dump(mode='json'))[:8]}.json"
     if not path.exists():
         started = time.perf_counter()
         with ChainWatch(Console(stderr=True), False) as watch:

@@ -60,10 +60,9 @@ def onnx(
 def _pictures(folder: Path, count: int) -> "Iterator[Image.Image]":
     """Evenly spread over a folder; found at once, read one by one."""
     from advcam.datasets.pictures import find_pictures, read_picture
+    from advcam.pipeline.targets import evenly
 
-    found = find_pictures([folder])
-    count = min(count, len(found))
-    chosen = [found[place * len(found) // count] for place in range(count)]
+    chosen = evenly(find_pictures([folder]), count)
     return (read_picture(sample.path) for sample in chosen)
 
 

@@ -1,7 +1,7 @@
 """The pictures of a chain: which are trained with, which choose, and which get masks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class Pictures:
         masks: These get maps and masks.
         labelled: The truth of these chooses the threshold; none where no truth decides it.
         notes: What a reader should know.
+        test: The segmentation network is shown these in the end; those with masks themselves where it has no others.
     """
 
     data: DataSettings
@@ -38,6 +39,7 @@ class Pictures:
     masks: Sequence[Sample]
     labelled: Sequence[Sample] = ()
     notes: Sequence[str] = ()
+    test: Sequence[Sample] = ()
 
 
 def read_pictures(data: DataSettings, learn: bool = True) -> Pictures:
@@ -68,14 +70,16 @@ def read_pictures(data: DataSettings, learn: bool = True) -> Pictures:
     return Pictures(data, dataset, kept, held, masks, labelled, (note,))
 
 
-def test_pictures(dataset: Dataset, data: DataSettings, masks: Sequence[Sample]) -> Sequence[Sample]:
-    """Those that the segmentation network is shown in the end: of `test`, or of val, or those with masks themselves.
+def with_test(pictures: Pictures) -> Pictures:
+    """With those that the segmentation network is shown in the end: of `data.test`, of val, or those with masks.
 
     Raises:
         SettingError: There is no such split.
     """
-    split = test_split(dataset, data)
-    return masks if split == data.masks_split else samples_of(dataset, split, data.root)
+    data = pictures.data
+    split = test_split(pictures.dataset, data)
+    test = pictures.masks if split == data.masks_split else samples_of(pictures.dataset, split, data.root)
+    return replace(pictures, test=test)
 
 
 def test_split(dataset: Dataset, data: DataSettings) -> str:

@@ -10,7 +10,7 @@ import advcam
 from advcam.datasets.pictures import read_picture
 from advcam.errors import PictureError
 from advcam.pipeline.chain.lesson import lowest_confidence
-from advcam.pipeline.chain.pictures import Pictures, test_pictures, test_split
+from advcam.pipeline.chain.pictures import Pictures, test_split
 from advcam.pipeline.chain.scoring import HEADLINES, of_masks, shown_scores
 from advcam.pipeline.chain.segment_stages import EVALUATE, PREDICT, TEST_METRICS
 from advcam.pipeline.chain.settings import ChainSettings
@@ -65,13 +65,12 @@ def write_chain_report(
 
 def _counts(pictures: Pictures, settings: ChainSettings) -> str:
     """How many pictures do what."""
-    test = test_pictures(pictures.dataset, pictures.data, pictures.masks) if settings.segment is not None else ()
     uses = {
         "to learn": pictures.train,
         "to choose the epoch": pictures.val,
         "to choose the threshold": pictures.labelled,
         "to mask" if settings.label_masks is None else "with masks to learn": pictures.masks,
-        "to test the segmentation network": test,
+        "to test the segmentation network": pictures.test,
     }
     return ", ".join(f"{len(samples)} {use}" for use, samples in uses.items() if samples)
 
@@ -131,10 +130,9 @@ def _tested(out: Path, pictures: Pictures, count: int, predicted: bool) -> Itera
     """Pictures that the segmentation network was shown, evenly spread, half as many as of the others."""
     if not predicted:
         return
-    test = test_pictures(pictures.dataset, pictures.data, pictures.masks)
-    names = output_names([sample.id for sample in test])
+    names = output_names([sample.id for sample in pictures.test])
     class_names = class_numbers(out / "predictions")
-    for sample in evenly(test, max(1, count // 2) if count else 0):
+    for sample in evenly(pictures.test, max(1, count // 2) if count else 0):
         file = out / "predictions" / "masks" / f"{names[sample.id]}.png"
         if file.exists():
             truth, labels = pictures.dataset.mask(sample.id), sample.labels or ()

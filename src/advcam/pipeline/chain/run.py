@@ -21,7 +21,7 @@ from advcam.pipeline.chain.labelling import Labelling, names_of_run, pseudo_sett
 from advcam.pipeline.chain.localizing import BASELINE, LABELLED, load_model, maps_stage, mean_area
 from advcam.pipeline.chain.localizing import NAME as LOCALIZE
 from advcam.pipeline.chain.opening import draw_pictures, locked, maps_digest
-from advcam.pipeline.chain.pictures import has_masks, has_truth, read_pictures
+from advcam.pipeline.chain.pictures import has_masks, has_truth, read_pictures, with_test
 from advcam.pipeline.chain.planning import PlannedStage, seconds_of_a_pass
 from advcam.pipeline.chain.processes import Processes
 from advcam.pipeline.chain.recipe_file import RECIPE, write_recipe
@@ -81,6 +81,8 @@ class Chain:
         self.processes = Processes(settings.device)
         given = "" if settings.maps is None else maps_digest(settings.maps)
         self.pictures = read_pictures(settings.data, learn=settings.train is not None)
+        if settings.segment is not None:
+            self.pictures = with_test(self.pictures)
         self.settings, self.out = settings.model_copy(update={"data": self.pictures.data}), out
         self.model = model_of(settings, self.pictures, out / "classifier")
         self.stages = list(self._stages())

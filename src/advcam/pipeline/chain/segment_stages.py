@@ -18,7 +18,7 @@ from advcam.pipeline.chain.carding import write_model_card
 from advcam.pipeline.chain.labelling import NAME as PSEUDO
 from advcam.pipeline.chain.lesson import CONFIDENCE, TRUE, lesson
 from advcam.pipeline.chain.localizing import mean_area
-from advcam.pipeline.chain.pictures import Pictures, has_masks, test_pictures, test_split
+from advcam.pipeline.chain.pictures import Pictures, has_masks, test_split
 from advcam.pipeline.chain.scoring import Scored, score_all
 from advcam.pipeline.chain.segmenting import predict_all, segment, write_onnx
 from advcam.pipeline.chain.settings import ChainSettings, SegmentSettings
@@ -62,12 +62,11 @@ class SegmentationStages:
     ) -> None:
         self.settings, self.chosen, self.pictures, self.out = settings, chosen, pictures, out
         self.names, self.after, self.dataset = names, after, pictures.dataset
-        self.test = test_pictures(self.dataset, pictures.data, pictures.masks)
         _check_truth(settings, chosen, pictures)
 
     def stages(self) -> Iterator[Stage]:
         """In their order."""
-        chosen, test = self.chosen, self.test
+        chosen, test = self.chosen, self.pictures.test
         decides = _decides(chosen, self.names, self.settings.label_masks)
         yield Stage(SEGMENT, self.out / "segmenter", decides, self.after, self._learn, self._learn_cost, trains=True)
         looks: dict[str, JSON] = {
@@ -100,14 +99,14 @@ class SegmentationStages:
 
     def _show(self, watcher: Watcher) -> Outcome:
         segmenter = load_segmenter(self.out / "segmenter", self.settings.device)
-        limited = self.test is self.pictures.masks
-        outcome = predict_all(segmenter, self.test, self.chosen, limited, self.out / "predictions", watcher)
+        limited = self.pictures.test is self.pictures.masks
+        outcome = predict_all(segmenter, self.pictures.test, self.chosen, limited, self.out / "predictions", watcher)
         self._write_card(None)
         return outcome
 
     def _show_cost(self) -> Cost:
-        looks, count = self.chosen.inference, len(self.test)
-        passes = len(looks.scales) * (1 + looks.flip) * count * mean_area(self.test) / PASS_PIXELS
+        looks, count = self.chosen.inference, len(self.pictures.test)
+        passes = len(looks.scales) * (1 + looks.flip) * count * mean_area(self.pictures.test) / PASS_PIXELS
         return Cost(count, passes)
 
     def _score(self, watcher: Watcher) -> Outcome:
@@ -118,7 +117,7 @@ class SegmentationStages:
         return outcome
 
     def _export(self, watcher: Watcher) -> Outcome:
-        segmenter, pictures = load_segmenter(self.out / "segmenter"), evenly(self.test, COMPARED)
+        segmenter, pictures = load_segmenter(self.out / "segmenter"), evenly(self.pictures.test, COMPARED)
         return write_onnx(segmenter, pictures, self.out / "onnx" / ONNX, watcher)
 
     def _write_card(self, evaluation: Mapping[str, Any] | None) -> None:
