@@ -1,0 +1,362 @@
+"""How a run goes on many machines, played through in a second: a discrete-event simulation of its shards.
+
+Shards of consecutive pictures lie in a queue, in their order; a free worker takes the next one. A worker first starts
+(process and network), then works on a shard, writes it to the store and takes another. Machines fail, or are taken
+back, after exponential times; all workers of one die together. The shard that a dead worker held is handed out next,
+from its last checkpoint or from its beginning, and another machine comes after a while. What a run does at its end
+(boxes, report) is not part of it, nor is a store or a network that is too slow for so many workers.
+
+Times of pictures are Gamma distributed, since the sum of n of them is again a Gamma: a shard is one draw.
+"""
+
+import heapq
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcam.errors import SettingError
+
+#: A piece of work that outlasts the life of its machine so many times is not worth a simulation: e**5 attempts.
+_HOPELESS = 5.0
+#: Below such a variance, relative to the square of the mean, times are taken as equal.
+_CONSTANT = 1e-9
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is to be done, in shards; the last one may be shorter.
+
+    Args:
+        pictures: How many.
+        picture_seconds: Mean time of one on a worker, reading and encoding included.
+        spread: Standard deviation of that time over its mean, for sizes and classes that differ.
+        shard_pictures: Pictures of a shard.
+        write_seconds: To bring a shard to the store; the worker waits for it.
+        requests: To the store for a shard.
+        failing: Share of the requests that fail and are sent again.
+        retry_seconds: That a failed request costs.
+
+    Raises:
+        SettingError: A value outside of its range.
+    """
+
+    pictures: int
+    picture_seconds: float
+    spread: float = 0.0
+    shard_pictures: int = 64
+    write_seconds: float = 0.0
+    requests: int = 1
+    failing: float = 0.0
+    retry_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        _at_least(1, pictures=self.pictures, shard_pictures=self.shard_pictures)
+        _at_least(0, spread=self.spread, write_seconds=self.write_seconds, requests=self.requests)
+        _at_least(0, retry_seconds=self.retry_seconds)
+        _require(0 < self.picture_seconds < math.inf, "picture_seconds is positive", self.picture_seconds)
+        _require(0 <= self.failing < 1, "failing is a share, at least 0 and below 1", self.failing)
+
+
+@dataclass(frozen=True)
+class Interruption:
+    """What takes machines away: breakdowns, or an owner who wants spot machines back.
+
+    Args:
+        every_seconds: Mean time until it meets a machine; the time is exponential.
+        away_seconds: Until another machine is there.
+
+    Raises:
+        SettingError: A value outside of its range.
+    """
+
+    every_seconds: float
+    away_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(self.every_seconds > 0, "every_seconds is positive", self.every_seconds)
+        _at_least(0, away_seconds=self.away_seconds)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Who does it.
+
+    Args:
+        workers: How many.
+        per_machine: Workers of a machine, which die together.
+        start_seconds: Of a worker, before its first shard.
+        slow_share: Share of the workers that are slow, and stay so.
+        slow_factor: How many times as long they take to compute.
+        interruptions: What takes machines away.
+        checkpoint_seconds: A dead worker's shard goes on at the last multiple of so much work; None begins it anew.
+
+    Raises:
+        SettingError: A value outside of its range.
+    """
+
+    workers: int
+    per_machine: int = 1
+    start_seconds: float = 0.0
+    slow_share: float = 0.0
+    slow_factor: float = 1.0
+    interruptions: tuple[Interruption, ...] = ()
+    checkpoint_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        _at_least(1, workers=self.workers, per_machine=self.per_machine, slow_factor=self.slow_factor)
+        _at_least(0, start_seconds=self.start_seconds)
+        _require(0 <= self.slow_share <= 1, "slow_share is a share between 0 and 1", self.slow_share)
+        piece = self.checkpoint_seconds
+        _require(piece is None or piece > 0, "checkpoint_seconds is positive, or None", piece)
+
+    @property
+    def machines(self) -> int:
+        """How many they stand on; the last one may have fewer workers."""
+        return -(-self.workers // self.per_machine)
+
+    @property
+    def life_seconds(self) -> float:
+        """Mean time until anything takes a machine away."""
+        rate = sum(1 / one.every_seconds for one in self.interruptions)
+        return 1 / rate if rate else math.inf
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How it went. The seconds but `makespan` and `tail` are summed over the workers: together workers x makespan.
+
+    Args:
+        makespan: Seconds from the start to the last shard.
+        tail: Of them, those after the first worker found nothing to do.
+        useful: Work that counted.
+        lost: Work that was done again.
+        starting: Workers that started.
+        away: Workers whose machine was gone.
+        idle: Workers that found nothing to do; what the tail costs.
+        workers: How many.
+        shards: That were done.
+        interruptions: Times that a machine was taken away.
+        in_flight: Most shards that were in the hands of workers at once.
+    """
+
+    makespan: float
+    tail: float
+    useful: float
+    lost: float
+    starting: float
+    away: float
+    idle: float
+    workers: int
+    shards: int
+    interruptions: int
+    in_flight: int
+
+    @property
+    def busy(self) -> float:
+        """Share of the workers' time that counted, 0 to 1."""
+        return self.useful / (self.workers * self.makespan)
+
+
+def simulate(load: Load, cluster: Cluster, seed: int = 0) -> Schedule:
+    """Play a run through.
+
+    Args:
+        load: What is to be done.
+        cluster: Who does it.
+        seed: Of times, slow workers and interruptions; the same one gives the same schedule.
+
+    Raises:
+        SettingError: Machines live too short for a shard, or for the piece between two checkpoints, ever to be done.
+    """
+    _check_hope(load, cluster)
+    return _Simulation(load, cluster, np.random.default_rng(seed)).run()
+
+
+def shard_seconds(load: Load, random: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Seconds to compute each shard and to write it, (S,) each.
+
+    Args:
+        load: The shards.
+        random: Draws the times, and how many requests fail.
+    """
+    counts = np.full(-(-load.pictures // load.shard_pictures), load.shard_pictures, dtype=np.float64)
+    counts[-1] = load.pictures - load.shard_pictures * (len(counts) - 1)
+    computing = counts * load.picture_seconds
+    variance = load.spread**2
+    if variance > _CONSTANT:
+        computing = random.gamma(counts / variance, load.picture_seconds * variance)
+    writing = np.full(len(counts), load.write_seconds, dtype=np.float64)
+    if load.failing and load.requests:
+        writing += load.retry_seconds * random.negative_binomial(load.requests, 1 - load.failing, len(counts))
+    return computing, writing
+
+
+def expected_seconds(work: float, piece: float, interruption: Interruption, start_seconds: float = 0.0) -> float:
+    """Expected time of work that one machine does in pieces, each of them again from its beginning where it is cut.
+
+    Each piece takes (m + away) e^(start/m) (e^(piece/m) - 1), m the mean time between interruptions, which may come
+    while it starts again, too (Bougeret et al., Checkpointing strategies for parallel jobs, SC 2011, proposition 1).
+
+    Args:
+        work: Seconds without interruptions.
+        piece: Seconds between two checkpoints; what is left over is a shorter piece.
+        interruption: Of the machine, or of the many that work in step: then `every_seconds` is that of any of them.
+        start_seconds: To start again after each.
+    """
+    mean = interruption.every_seconds
+    if math.isinf(mean):
+        return work
+    whole, rest = divmod(work, piece)
+    growth = whole * math.expm1(piece / mean) + math.expm1(rest / mean)
+    return (mean + interruption.away_seconds) * math.exp(start_seconds / mean) * growth
+
+
+_State = Literal["starting", "useful", "away", "idle"]
+_Event = Literal["ready", "done", "down", "up"]
+
+
+class _Simulation:
+    """One run: a heap of what comes next, and what each worker is at."""
+
+    def __init__(self, load: Load, cluster: Cluster, random: np.random.Generator) -> None:
+        self.cluster, self.random = cluster, random
+        computing, writing = shard_seconds(load, random)
+        self.computing, self.writing = computing.tolist(), writing.tolist()
+        workers = cluster.workers
+        slow = random.permutation(workers) < round(cluster.slow_share * workers)
+        self.pace = np.where(slow, cluster.slow_factor, 1.0).tolist()
+        self.state: list[_State] = ["starting"] * workers
+        self.since = [0.0] * workers
+        self.hand = [(0, 0.0)] * workers  # number of the shard, and seconds that are left to compute
+        self.life = [0] * cluster.machines  # of which machine it is; events of an earlier one are void
+        self.events: list[tuple[float, int, _Event, int, int]] = []
+        self.returned: deque[tuple[int, float]] = deque()
+        self.idle: dict[int, None] = {}
+        self.seconds = {"starting": 0.0, "useful": 0.0, "away": 0.0, "idle": 0.0, "lost": 0.0}
+        self.now, self.first_idle = 0.0, math.inf
+        self.handed = self.done = self.pushed = self.interruptions = self.flying = self.in_flight = 0
+
+    def run(self) -> Schedule:
+        """Until the last shard is done."""
+        for machine in range(self.cluster.machines):
+            self._up(machine)
+        react = {"ready": self._give, "done": self._done, "down": self._down, "up": self._up}
+        while self.done < len(self.computing):
+            self.now, _, event, who, life = heapq.heappop(self.events)
+            machine = who // self.cluster.per_machine if event in ("ready", "done") else who
+            if life == self.life[machine]:
+                react[event](who)
+        for worker in range(self.cluster.workers):
+            self._enter(worker, "idle")
+        tail = max(0.0, self.now - self.first_idle)
+        return Schedule(
+            self.now,
+            tail,
+            **self.seconds,
+            workers=self.cluster.workers,
+            shards=self.done,
+            interruptions=self.interruptions,
+            in_flight=self.in_flight,
+        )
+
+    def _up(self, machine: int) -> None:
+        """A machine is there; its workers start."""
+        for worker in self._workers(machine):
+            self._enter(worker, "starting")
+            self._push(self.cluster.start_seconds, "ready", worker, machine)
+        if math.isfinite(self.cluster.life_seconds):
+            self._push(self.random.exponential(self.cluster.life_seconds), "down", machine, machine)
+
+    def _down(self, machine: int) -> None:
+        """A machine is gone; what its workers held is handed out again."""
+        self.interruptions += 1
+        for worker in self._workers(machine):
+            if self.state[worker] == "useful":
+                self._lose(worker)
+            self.idle.pop(worker, None)
+            self._enter(worker, "away")
+        self.life[machine] += 1
+        self._push(self._away_seconds(), "up", machine, machine)
+        while self.returned and self.idle:
+            worker = next(iter(self.idle))
+            del self.idle[worker]
+            self._give(worker)
+
+    def _lose(self, worker: int) -> None:
+        """The shard goes back, without the pieces that were kept."""
+        shard, left = self.hand[worker]
+        worked, pace, piece = self.now - self.since[worker], self.pace[worker], self.cluster.checkpoint_seconds
+        kept = 0.0 if piece is None else min(worked, left * pace) // piece * piece
+        self.seconds["useful"] += kept - worked  # the whole of it is added when the worker enters another state
+        self.seconds["lost"] += worked - kept
+        self.returned.append((shard, max(0.0, left - kept / pace)))
+        self.flying -= 1
+
+    def _give(self, worker: int) -> None:
+        """A free worker takes the next shard."""
+        if self.returned:
+            shard, left = self.returned.popleft()
+        elif self.handed < len(self.computing):
+            shard, left = self.handed, self.computing[self.handed]
+            self.handed += 1
+        else:
+            self.first_idle = min(self.first_idle, self.now)
+            self.idle[worker] = None
+            self._enter(worker, "idle")
+            return
+        self.hand[worker] = shard, left
+        self.flying += 1
+        self.in_flight = max(self.in_flight, self.flying)
+        self._enter(worker, "useful")
+        machine = worker // self.cluster.per_machine
+        self._push(left * self.pace[worker] + self.writing[shard], "done", worker, machine)
+
+    def _done(self, worker: int) -> None:
+        self.done += 1
+        self.flying -= 1
+        self._give(worker)
+
+    def _enter(self, worker: int, state: _State) -> None:
+        """Close the account of the last state."""
+        self.seconds[self.state[worker]] += self.now - self.since[worker]
+        self.state[worker], self.since[worker] = state, self.now
+
+    def _push(self, after: float, event: _Event, who: int, machine: int) -> None:
+        self.pushed += 1  # equal times keep their order
+        heapq.heappush(self.events, (self.now + after, self.pushed, event, who, self.life[machine]))
+
+    def _workers(self, machine: int) -> range:
+        first = machine * self.cluster.per_machine
+        return range(first, min(first + self.cluster.per_machine, self.cluster.workers))
+
+    def _away_seconds(self) -> float:
+        """Of the kind of interruption that came first: chances are as the rates."""
+        kinds = self.cluster.interruptions
+        if len(kinds) == 1:
+            return kinds[0].away_seconds
+        rates = np.array([1 / kind.every_seconds for kind in kinds])
+        return kinds[int(self.random.choice(len(kinds), p=rates / rates.sum()))].away_seconds
+
+
+def _check_hope(load: Load, cluster: Cluster) -> None:
+    shard = min(load.shard_pictures, load.pictures) * load.picture_seconds * cluster.slow_factor + load.write_seconds
+    piece = cluster.start_seconds + min(shard, cluster.checkpoint_seconds or math.inf)
+    if piece > _HOPELESS * cluster.life_seconds:
+        raise SettingError(
+            f"machines live {cluster.life_seconds:g} s on average, too short to start and do {piece:g} s of work in "
+            "one go; take smaller shards, checkpoints, or machines that live longer"
+        )
+
+
+def _at_least(least: float, **values: float) -> None:
+    for name, value in values.items():
+        _require(least <= value < math.inf, f"{name} is at least {least:g} and finite", value)
+
+
+def _require(condition: bool, rule: str, value: object) -> None:
+    if not condition:
+        raise SettingError(f"{rule}; got {value}")
