@@ -7,13 +7,13 @@ would not fit a palette PNG, so the classes that the run meets are numbered as t
 
 import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from advcam.errors import RunError
 from advcam.store.files import write_text
+from advcam.store.places import Place
 from advcam.types import IGNORE
 
 #: The most classes that fit a palette PNG beside background and ignore.
@@ -31,7 +31,7 @@ class ClassNumbers:
         RunError: The file is damaged.
     """
 
-    def __init__(self, path: Path, class_names: Sequence[str]) -> None:
+    def __init__(self, path: Place, class_names: Sequence[str]) -> None:
         self.path = path
         self.class_names = tuple(class_names)
         self.numbers = {c: c + 1 for c in range(len(class_names))} if len(class_names) <= MOST_FIXED else {}

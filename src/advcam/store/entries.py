@@ -1,11 +1,11 @@
 """What is known of many pictures as one JSON file, of which a picture at a time is held in memory."""
 
 import json
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from advcam.store.files import replacing
+from advcam.store.places import Place
 
 
 class PictureEntries:
@@ -15,7 +15,7 @@ class PictureEntries:
         path: Of the file; its parent folders are created.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self._replacing, self._first = replacing(path), True
 
     def __enter__(self) -> Self:

@@ -2,10 +2,15 @@
 
 A writer holds an advisory lock on its temporary file while it lives, so the leftovers of writers that were
 killed can be told from files that are being written, and removed.
+
+In an object store an object is whole or absent by itself: what is written is kept in a temporary file of this machine
+and sent when it is complete. A kill leaves nothing there but, of objects over 100 MB, parts that nobody sees and that
+the store's lifecycle rule for unfinished uploads removes.
 """
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +19,8 @@ from typing import IO, BinaryIO
 from PIL import Image
 
 from advcam.errors import RunError, SettingError, one_line
+from advcam.store.places import Place
+from advcam.store.remote import RemotePath
 
 if sys.platform != "win32":
     import fcntl
@@ -24,15 +31,19 @@ _PICTURE_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Place) -> Iterator[BinaryIO]:
     """Open a file for writing that takes the place of `path` when the block ends without an error.
 
     Parent folders are created. On any error, an interrupt included, `path` stays as it was and no temporary
     file is left.
 
     Raises:
-        RunError: The file cannot be written: no space, no permission, a read-only disk.
+        RunError: The file cannot be written: no space, no permission, a read-only disk, a store that is not reached.
     """
+    if isinstance(path, RemotePath):
+        with _sending(path) as file:
+            yield file
+        return
     partial = path.with_name(path.name + PARTIAL)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,8 +63,26 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             partial.unlink()
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files of dead writers in a folder; those of living ones stay."""
+@contextmanager
+def _sending(path: RemotePath) -> Iterator[BinaryIO]:
+    """A temporary file that is sent to a store when the block ends without an error."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="advcam-") as folder:
+            complete = Path(folder, path.name)  # the store tells the type of the content by the extension
+            with complete.open("wb") as file:
+                yield file
+            path.upload(complete)
+    except OSError as error:
+        raise RunError(
+            f"cannot write {path} ({error.strerror or one_line(error)} in {tempfile.gettempdir()}, where it is kept "
+            "until it is complete); make room there, or set TMPDIR"
+        ) from error
+
+
+def remove_leftovers(folder: Place) -> None:
+    """Delete the temporary files of dead writers in a folder; those of living ones stay. A store has none."""
+    if isinstance(folder, RemotePath):
+        return
     for partial in folder.glob(f"*{PARTIAL}"):
         with suppress(OSError):
             with partial.open("r+b") as file:  # network disks lock only what is open for writing
@@ -79,7 +108,7 @@ def try_lock(file: IO[bytes]) -> bool:
     return True
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Place, text: str) -> None:
     """Write a text file in UTF-8.
 
     Raises:
@@ -89,7 +118,7 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def write_picture(path: Path, picture: Image.Image) -> None:
+def write_picture(path: Place, picture: Image.Image) -> None:
     """Write a picture as JPEG (quality 90, RGB) or PNG, by the extension of the path.
 
     Raises:

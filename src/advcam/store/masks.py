@@ -1,7 +1,5 @@
 """Masks as PNG: one class number a pixel, shown in the PASCAL VOC colours where 8 bits suffice."""
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -10,11 +8,12 @@ from pycocotools import mask as rle
 from advcam.colours import voc_palette
 from advcam.errors import PictureError, SettingError, one_line
 from advcam.store.files import replacing
+from advcam.store.places import Place
 
 _MAX_CLASS = 65535
 
 
-def write_mask(path: Path, mask: NDArray[np.integer]) -> None:
+def write_mask(path: Place, mask: NDArray[np.integer]) -> None:
     """Write a mask as palette PNG, or as 16-bit greyscale PNG if a value exceeds 255.
 
     Args:
@@ -45,7 +44,7 @@ def run_lengths(mask: NDArray[np.bool_]) -> dict[str, object]:
     return {"size": encoded["size"], "counts": encoded["counts"].decode("ascii")}
 
 
-def read_mask(path: Path) -> NDArray[np.int32]:
+def read_mask(path: Place) -> NDArray[np.int32]:
     """Read a mask: the class numbers of a palette or greyscale (8 or 16 bits) PNG.
 
     Returns:
@@ -55,7 +54,7 @@ def read_mask(path: Path) -> NDArray[np.int32]:
         PictureError: The file cannot be read, or is a picture of colours.
     """
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with path.open("rb") as file, Image.open(file, formats=["PNG"]) as image:
             mode, pixels = image.mode, np.asarray(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise PictureError(f"{path} cannot be read as a mask ({one_line(error)}); write it again") from error

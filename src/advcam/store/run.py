@@ -2,18 +2,26 @@
 
 `config.json` holds the settings in two sections with a fingerprint each. What decides the maps ("maps") may
 never change within a run; what is made from stored maps ("outputs") may, and is then made anew.
+
+In a folder a lock keeps a second process out. An object store has no locks. What protects a run there: an object is
+whole or absent, shards of maps are named by their content, and the other outputs follow from the maps and the settings,
+so that two processes that do the same run at once do the work twice and lose nothing. What is not protected: two
+processes that start runs of different settings in the same second; the later config.json stays, and the other run is
+refused when it is continued.
 """
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 from types import TracebackType
 from typing import BinaryIO, Self, TypeAlias
 
 from advcam.errors import RunError, SettingError, one_line
 from advcam.store.files import PARTIAL, remove_leftovers, try_lock, write_text
+from advcam.store.places import Place
+from advcam.store.remote import PROBE, RemotePath, probe
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 """A value that JSON can hold."""
@@ -29,24 +37,26 @@ class RunDirectory:
     """The places of a run on disk; `open` starts or continues the run, as the only process that does.
 
     Args:
-        folder: The run's folder.
+        folder: The run's folder, or its URL.
 
     Attributes:
         folder: The run's folder.
         outputs_changed: The folder's outputs were made with other settings than the run was opened with.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self.folder = folder
         self.outputs_changed = False
         self._config: dict[str, JSON] = {}
+        self._is_open = False
         self._lock: BinaryIO | None = None
 
     @classmethod
-    def open(cls, folder: Path, settings: Mapping[str, Mapping[str, JSON]]) -> Self:
+    def open(cls, folder: Place, settings: Mapping[str, Mapping[str, JSON]]) -> Self:
         """Start a run, or continue one with the same "maps" settings.
 
-        The run is locked against other processes until `close` or the end of the `with` block.
+        In a folder the run is locked against other processes until `close` or the end of the `with` block; in an
+        object store it is not (see above), and what is denied there is found out now, not at the first picture.
 
         Args:
             folder: Created with its parents unless it exists.
@@ -64,6 +74,7 @@ class RunDirectory:
             folder.mkdir(parents=True, exist_ok=True)
             run._read_config()  # before anything is written, so a folder that is not ours stays untouched
             run._take_lock()
+            run._is_open = True
             run._join(run._read_config())
         except BaseException as error:
             run.close()
@@ -82,6 +93,7 @@ class RunDirectory:
 
     def close(self) -> None:
         """Let other processes write to the run."""
+        self._is_open = False
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -92,42 +104,45 @@ class RunDirectory:
         Raises:
             RunError: The run is not open, or the file cannot be written.
         """
-        if self._lock is None:
+        if not self._is_open:
             raise RunError(f"{self.folder} is not open for writing; use RunDirectory.open")
         write_text(self.folder / _CONFIG, json.dumps(self._config, indent=2, ensure_ascii=False) + "\n")
         self.outputs_changed = False
 
     @property
-    def maps_folder(self) -> Path:
+    def maps_folder(self) -> Place:
         """Folder of the map store."""
         return self.folder / "maps"
 
     @property
-    def masks_folder(self) -> Path:
+    def masks_folder(self) -> Place:
         """Folder of the masks, one PNG a picture."""
         return self.folder / "masks"
 
     @property
-    def overlays_folder(self) -> Path:
+    def overlays_folder(self) -> Place:
         """Folder of the pictures with their maps over them."""
         return self.folder / "overlays"
 
     @property
-    def boxes_file(self) -> Path:
+    def boxes_file(self) -> Place:
         """The boxes of all pictures."""
         return self.folder / "boxes.json"
 
     @property
-    def report_file(self) -> Path:
+    def report_file(self) -> Place:
         """The report for people."""
         return self.folder / "report.html"
 
     @property
-    def summary_file(self) -> Path:
+    def summary_file(self) -> Place:
         """The summary for programs."""
         return self.folder / "summary.json"
 
     def _take_lock(self) -> None:
+        if isinstance(self.folder, RemotePath):
+            probe(self.folder)
+            return
         self._lock = (self.folder / _LOCK).open("ab")
         if not try_lock(self._lock):
             raise RunError(f"another process is writing to {self.folder}; wait for it or choose another --out")
@@ -150,7 +165,7 @@ class RunDirectory:
         """The stored configuration, None in an empty folder."""
         path = self.folder / _CONFIG
         if not path.exists():
-            if any(entry.name not in (_LOCK, _CONFIG + PARTIAL) for entry in self.folder.iterdir()):
+            if any(entry.name not in (_LOCK, _CONFIG + PARTIAL, PROBE) for entry in _entries(self.folder)):
                 raise RunError(
                     f"{self.folder} is not empty and holds no run of advcam; choose another --out or empty it"
                 )
@@ -162,6 +177,14 @@ class RunDirectory:
                 f"{path} is damaged or not of this version of advcam ({one_line(error)}); choose another "
                 "--out or delete the folder"
             ) from error
+
+
+def _entries(folder: Place) -> Iterator[Place]:
+    """What lies in a folder; a store has no empty ones."""
+    try:
+        yield from folder.iterdir()
+    except FileNotFoundError:
+        return
 
 
 def output_names(ids: Sequence[str]) -> dict[str, str]:
