@@ -1,0 +1,121 @@
+"""What a session of a run tells those who keep it running: its log and its metrics, fed by one listener.
+
+A line of the log for the start, each shard, each skip and the end; finished pictures are counted, not logged.
+"""
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from advcam.errors import one_line
+from advcam.pipeline.operations.log import LOG_FILE, RunLog
+from advcam.pipeline.operations.metrics import Metrics
+from advcam.store.run import JSON
+
+
+class Telemetry:
+    """Listens to one session of a run; as a context manager it logs how the session ended.
+
+    Args:
+        folder: The run directory, open for this session: `log.jsonl`, `metrics.json` and `metrics.prom` go there.
+
+    Attributes:
+        log: For events of other kinds.
+        metrics: For numbers that no event carries: workers, what waits to be read or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.log, self.metrics = RunLog(folder / LOG_FILE), Metrics(folder)
+        self._began = time.monotonic()
+        self._interrupted = False
+        self._in_flight: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._interrupted |= isinstance(error, KeyboardInterrupt)
+        failed = error is not None and not self._interrupted
+        outcome = "failed" if failed else "interrupted" if self._interrupted else "done"
+        reason: dict[str, JSON] = {} if error is None else {"type": type(error).__name__, "reason": one_line(error)}
+        self._in_flight.clear()
+        self.metrics.gauge("shards_in_flight", 0)
+        with self.metrics:  # writes them a last time
+            numbers = self.metrics.values()
+        counts = {name: numbers[name] for name in ("pictures", "pictures_skipped", "shards", "shard_failures")}
+        seconds = round(time.monotonic() - self._began, 1)
+        self.log.event("ended", outcome=outcome, seconds=seconds, **counts, **reason)
+
+    def started(self, command: str, pictures: int, already_done: int = 0, **facts: JSON) -> None:
+        """The session knows its work.
+
+        Args:
+            command: Such as "localize".
+            pictures: Of the run.
+            already_done: Of them, by earlier sessions.
+            facts: Such as version, device, engine.
+        """
+        self.log.event("started", command=command, pictures=pictures, already_done=already_done, **facts)
+        self.metrics.gauge("pictures_planned", pictures)
+        self.metrics.gauge("pictures_already_done", already_done)
+        self.metrics.write_if_due()
+
+    def picture_done(self) -> None:
+        """One more picture is finished."""
+        self.metrics.count("pictures")
+        self.metrics.write_if_due()
+
+    def picture_skipped(self, name: str, reason: str) -> None:
+        """A picture is left out."""
+        self.log.event("skipped", picture=name, reason=reason)
+        self.metrics.count("pictures_skipped")
+        self.metrics.write_if_due()
+
+    def shard_started(self, shard: str) -> None:
+        """A shard is given to a worker."""
+        self._in_flight.add(shard)
+        self._flying()
+
+    def shard_done(self, shard: str, pictures: int, seconds: float, written_bytes: int = 0, worker: str = "") -> None:
+        """A shard is finished and stored.
+
+        Args:
+            shard: Its name.
+            pictures: Computed in it.
+            seconds: It took.
+            written_bytes: To the store.
+            worker: Who did it, where there are several.
+        """
+        facts: dict[str, JSON] = {"shard": shard, "pictures": pictures, "seconds": round(seconds, 3)}
+        self.log.event("shard done", **facts, bytes=written_bytes, **({"worker": worker} if worker else {}))
+        self.metrics.count("shards")
+        self.metrics.count("written_bytes", written_bytes)
+        self._in_flight.discard(shard)
+        self._flying()
+
+    def shard_failed(self, shard: str, reason: str, again: bool, worker: str = "") -> None:
+        """A worker died with a shard, or raised an error over it.
+
+        Args:
+            shard: Its name.
+            reason: In a line.
+            again: It is given out once more.
+            worker: Who failed.
+        """
+        self.log.event("shard failed", shard=shard, reason=reason, again=again, worker=worker)
+        self.metrics.count("shard_failures")
+        self.metrics.count("shard_retries", int(again))
+        self._in_flight.discard(shard)
+        self._flying()
+
+    def interrupted(self) -> None:
+        """The session was asked to end (Ctrl-C, SIGTERM), and what it has is being put away."""
+        self._interrupted = True
+        self.log.event("interrupted")
+
+    def _flying(self) -> None:
+        self.metrics.gauge("shards_in_flight", len(self._in_flight))
+        self.metrics.write_if_due()
