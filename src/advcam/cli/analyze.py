@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 
+from advcam.cli.folders import LocalPath
 from advcam.errors import counted
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ Numbers = Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True)]
 def analyze(
     data: Path,
     *,
-    out: Path,
+    out: LocalPath,
     split: str,
     layout: str | None = None,
     groups: Path | None = None,

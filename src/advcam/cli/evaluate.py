@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from advcam.cli.folders import LocalPath
 from advcam.errors import SettingError, counted
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def evaluate(
     model: str | None = None,
     weights: Path | None = None,
     class_names: Path | None = None,
-    out: Path | None = None,
+    out: LocalPath | None = None,
     seed: int = 0,
     quiet: bool = False,
     json_: Annotated[bool, Parameter("--json")] = False,

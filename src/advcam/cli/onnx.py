@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
+from advcam.cli.folders import LocalPath
 from advcam.errors import SettingError, counted
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def onnx(
     segmenter: Path,
     *,
-    out: Path,
+    out: LocalPath,
     check: Path | None = None,
     count: int = 50,
     opset: int | None = None,

@@ -13,6 +13,7 @@ from advcam.errors import counted
 
 if TYPE_CHECKING:
     from advcam.pipeline.predicting.predict import PredictSummary
+    from advcam.store.places import Place
 
 _SKIPPED, _INTERRUPTED = 1, 130
 _NAMED = 8  # classes that the end names
@@ -21,7 +22,7 @@ _NAMED = 8  # classes that the end names
 def predict(
     *inputs: str,
     segmenter: Path,
-    out: Path,
+    out: str,
     labels: str | None = None,
     scales: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True, negative=())] = None,
     flip: bool | None = None,
@@ -40,7 +41,7 @@ def predict(
     Args:
         inputs: Pictures, folders (searched through), or patterns in quotes.
         segmenter: Folder of the run that trained it, or its folder segmenter.
-        out: Folder of the run.
+        out: Folder of the run, or its URL in an object store (s3://bucket/run).
         labels: A CSV (image,labels; several separated by ;) or "folders", where the classes of a picture are known: no
             other class is predicted in it.
         scales: Sizes of the picture whose probabilities are averaged; 1 when left away.
@@ -77,7 +78,7 @@ def predict(
     with PredictBar(console, quiet) as bar:
         summary = predict_pictures(settings, bar)
     if not quiet:
-        _say(summary, out, console)
+        _say(summary, settings.out, console)
     if json_:
         sys.stdout.write(json.dumps(asdict(summary), ensure_ascii=False) + "\n")
     if summary.interrupted:
@@ -103,7 +104,7 @@ class PredictBar(Bar):
         self.step()
 
 
-def _say(summary: "PredictSummary", out: Path, console: Console) -> None:
+def _say(summary: "PredictSummary", out: "Place", console: Console) -> None:
     """The end of a run in words."""
     for warning in summary.warnings:
         console.print(f"note {warning}", soft_wrap=True)

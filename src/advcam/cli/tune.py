@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from advcam.cli.folders import LocalPath
+
 if TYPE_CHECKING:
     from advcam.pipeline.tuning.search import Trial
     from advcam.pipeline.tuning.tune import TunePlan
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 def tune(
     data: Path,
     *,
-    out: Path,
+    out: LocalPath,
     split: str | None = None,
     ids: Path | None = None,
     labelled: int = 20,

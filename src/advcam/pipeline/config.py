@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError
 
-from advcam.errors import SettingError
+from advcam.errors import AdvcamError, SettingError
+from advcam.store.places import Place, place
 from advcam.store.run import JSON
 from advcam.types import DEFAULT_THRESHOLD, BoxContours
 
@@ -18,6 +19,9 @@ class Settings(BaseModel):
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
+
+Out: TypeAlias = Annotated[Place, PlainValidator(place), PlainSerializer(str)]
+"""Where a run lies: a folder, or a URL of an object store."""
 
 
 class ModelSettings(Settings):
@@ -77,6 +81,8 @@ class OutputSettings(Settings):
 class LocalizeSettings(Settings):
     """A localization run; of a data set `limit` takes so many pictures, evenly spread.
 
+    `shard_pictures` consecutive pictures are worked on by one process and kept in one file.
+
     Of a recipe, `supervision` says for the report what chose its threshold, and `labelled` which pictures did.
     """
 
@@ -87,8 +93,9 @@ class LocalizeSettings(Settings):
     layout: str | None = None
     limit: int | None = Field(default=None, ge=1)
     groups: Path | None = None
-    out: Path
+    out: Out
     top: int = Field(default=1, ge=1)
+    shard_pictures: int = Field(default=64, ge=1)
     supervision: str = ""
     labelled: tuple[str, ...] = ()
     model: ModelSettings = ModelSettings()
@@ -129,6 +136,8 @@ def validated(kind: type[AnySettings], values: Mapping[str, object]) -> AnySetti
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
+        if isinstance(own := first.get("ctx", {}).get("error"), AdvcamError):
+            raise own from error
         where = next(
             (str(key) for key in first["loc"] if key not in ("method", "model", "outputs", "inference")), "settings"
         )

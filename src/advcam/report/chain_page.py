@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +9,7 @@ from PIL import Image
 
 from advcam.report.figures import box_overlay, class_colour, data_uri, heat_overlay, mask_overlay, shrink
 from advcam.report.template import render
+from advcam.store.places import Place
 from advcam.types import IGNORE, Attribution, Box
 
 _WIDTH = 260
@@ -122,7 +122,7 @@ class _Row:
 
 
 def write_chain_page(
-    path: Path,
+    path: Place,
     title: str,
     facts: Sequence[tuple[str, str]],
     stages: Sequence[StageRow],

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from advcam.report.figures import (
     strip_steps,
 )
 from advcam.report.template import render
+from advcam.store.places import Place
 from advcam.types import Attribution, Box, FloatArray, check_threshold
 
 PICTURE_WIDTH = 420
@@ -82,7 +82,7 @@ class ReportSummary:
         check_threshold(self.threshold)
 
 
-def write_report(path: Path, summary: ReportSummary, pictures: Iterable[ReportPicture]) -> None:
+def write_report(path: Place, summary: ReportSummary, pictures: Iterable[ReportPicture]) -> None:
     """Write the report to one HTML file that needs nothing else, neither network nor other files.
 
     The pictures are taken and written one by one, so memory does not grow with their number. The file appears

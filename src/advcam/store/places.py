@@ -51,12 +51,8 @@ def place(text: str | Place) -> Place:
     return RemotePath(scheme, key)
 
 
-def local_place(text: str | Path, what: str) -> Path:
-    """The folder that a path names, for what cannot work in a store.
-
-    Args:
-        text: A path, or a URL file://.. .
-        what: Needs the folder, such as "advcam train".
+def local_place(text: str | Path) -> Path:
+    """The folder or file that a path names, for what cannot work in a store.
 
     Raises:
         SettingError: It is a URL of something else.
@@ -66,7 +62,7 @@ def local_place(text: str | Path, what: str) -> Path:
         if isinstance(found, Path):
             return found
     raise SettingError(
-        f"{what} writes to a local or mounted folder; got {text} (advcam localize and advcam predict take a URL)"
+        f"this command writes to a local or mounted folder; got {text} (a URL is for advcam localize and predict)"
     )
 
 

@@ -4,11 +4,12 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from advcam.errors import RunError, one_line
+from advcam.store.places import Place
+from advcam.store.remote import RemotePath
 
 
 class RecordFile:
@@ -20,10 +21,13 @@ class RecordFile:
         path: The file; created unless it exists.
 
     Raises:
-        RunError: The file cannot be opened, or holds something else than such lines.
+        RunError: The file cannot be opened, holds something else than such lines, or would lie in an object store,
+            where nothing can be appended.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
+        if isinstance(path, RemotePath):
+            raise RunError(f"{path} is appended to, which an object store cannot do; choose a folder as --out")
         self.path = path
         self._places: dict[tuple[str, str, str], int] = {}
         try:

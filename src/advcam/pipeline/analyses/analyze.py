@@ -203,7 +203,7 @@ def analyze(
             "pictures": job.collector.pictures,
             "skipped": job.skipped,
         }
-        write_outputs(folder.folder, analysis, sweeps, facts)
+        write_outputs(settings.out, analysis, sweeps, facts)
         folder.record_outputs()
     return analysis
 

@@ -11,7 +11,6 @@ records.jsonl            what is known of each picture beside its mask, from whi
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +25,7 @@ from advcam.store.classes import ClassNumbers
 from advcam.store.entries import PictureEntries
 from advcam.store.files import write_picture
 from advcam.store.masks import read_mask, write_mask
+from advcam.store.places import Place
 from advcam.store.records import RecordFile
 from advcam.store.run import RunDirectory, output_names
 from advcam.types import Attribution, BoxContours, Mask
@@ -121,7 +121,7 @@ class PredictionOutputs:
                     classes = self._named(record["classes"])
                     shown.update(one["class"] for one in classes)
                     box_lists.add(id_, size | {"boxes": self._named(_chosen(record["boxes"], boxes))})
-                    mask = self._mask(id_).relative_to(self.run.folder).as_posix()
+                    mask = f"{self.run.masks_folder.name}/{self.names[id_]}.png"
                     predictions.add(id_, {"mask": mask, **size, "classes": classes})
         return dict(shown)
 
@@ -133,10 +133,10 @@ class PredictionOutputs:
     def _named(self, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         return [{"class": self.class_names[entry["class_id"]], **entry} for entry in entries]
 
-    def _mask(self, id_: str) -> Path:
+    def _mask(self, id_: str) -> Place:
         return self.run.masks_folder / f"{self.names[id_]}.png"
 
-    def _overlay(self, id_: str) -> Path:
+    def _overlay(self, id_: str) -> Place:
         return self.run.overlays_folder / f"{self.names[id_]}.jpg"
 
 

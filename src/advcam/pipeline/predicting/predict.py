@@ -18,7 +18,7 @@ from advcam.classifiers.names import ClassIndex
 from advcam.datasets.labels import label_samples
 from advcam.datasets.pictures import find_pictures, read_picture
 from advcam.errors import AdvcamError, LabelError, ModelError, PictureError, SettingError, one_line
-from advcam.pipeline.config import Settings, validated
+from advcam.pipeline.config import Out, Settings, validated
 from advcam.pipeline.flow import WriteBehind, read_ahead
 from advcam.pipeline.predicting.outputs import PredictionOutputs
 from advcam.segment.inference import InferenceSettings, predict
@@ -37,7 +37,7 @@ class PredictSettings(Settings):
     Args:
         inputs: Files, folders and patterns.
         segmenter: Folder of a trained segmentation network, or of the run that trained it.
-        out: Folder of the run.
+        out: Folder of the run, or its URL.
         labels: A CSV of image labels, or "folders": each pixel gets one of the classes of its picture, or background.
         inference: How a picture is looked at.
         boxes: The largest part of each class, or all.
@@ -47,7 +47,7 @@ class PredictSettings(Settings):
 
     inputs: tuple[str, ...]
     segmenter: Path
-    out: Path
+    out: Out
     labels: str | None = None
     inference: InferenceSettings = InferenceSettings()
     boxes: BoxContours = "largest"
