@@ -261,11 +261,11 @@ def test_what_counts_as_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_weights_that_are_not_finite_replace_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = loop_module._Loop._step
 
-    def step(self: object, parts: object, examples: object) -> float:
-        loss = original(self, parts, examples)
+    def step(self: object, *arguments: object) -> tuple[float, bool]:
+        done = original(self, *arguments)
         if self.record.epoch == 1 and self.record.step == 2:
             self.objective.network.head.bias.data[0] = math.nan
-        return loss
+        return done
 
     monkeypatch.setattr(loop_module._Loop, "_step", step)
     with pytest.raises(DivergedError, match=r"diverged in epoch 2 \(NaN or infinity in network\.head\.bias\)"):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from advcam.training.loop import Objective
+from advcam.training.objective import Objective
 from advcam.training.order import picture_generator
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from advcam.segment.losses import balanced_cross_entropy, cross_entropy
 from advcam.segment.network import SegmentationNetwork
-from advcam.training.loop import Objective
+from advcam.training.objective import Objective
 
 #: Scales of the pictures in the loss over several of them (kazuto1011/deeplab-pytorch).
 _LOSS_SCALES = (1.0, 0.75, 0.5)

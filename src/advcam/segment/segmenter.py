@@ -33,6 +33,7 @@ from advcam.store.run import JSON
 from advcam.training.checkpoint import finite
 from advcam.training.loop import Progress, TrainingResult, train
 from advcam.training.schedule import Group, create_optimizer
+from advcam.training.sharing import turns
 from advcam.types import Sample
 
 #: The metric that chooses the best epoch, where there are masks to choose by.
@@ -147,6 +148,8 @@ def validation_miou(
 ) -> dict[str, float]:
     """mIoU on whole pictures against true masks. Pictures that cannot be read are left out.
 
+    The processes of a launch share the pictures, and all of them get the mIoU of one process.
+
     Args:
         network: In any mode; left in evaluation mode.
         val: The pictures.
@@ -157,16 +160,20 @@ def validation_miou(
     """
     matrix = ConfusionMatrix(network.num_classes)
     looks = inference or InferenceSettings(flip=False)
-    broken: list[PictureError] = []
-    for sample in val.samples:
+    broken: list[str] = []
+    for turn in turns(len(val.samples)):
+        sample = val.samples[turn]
         try:
             picture = read_picture(sample.path).convert("RGB")
         except PictureError as error:
-            broken.append(error)
+            broken.append(one_line(error))
         else:
             matrix.add(val.mask_of(sample), label_mask(network, np.asarray(picture), looks))
-    if len(broken) == len(val.samples):
-        raise PictureError(f"no picture to choose the epoch by can be read; the first: {one_line(broken[0])}")
+    found = gather_object([(matrix.counts, broken)])
+    matrix.counts = sum(counts for counts, _ in found)
+    unread = [reason for _, reasons in found for reason in reasons]
+    if len(unread) == len(val.samples):
+        raise PictureError(f"no picture to choose the epoch by can be read; the first: {unread[0]}")
     return {MIOU: matrix.scores().miou}
 
 
@@ -237,17 +244,21 @@ def _pictures(
 
 
 def _check_batch(network: SegmentationNetwork, count: int, settings: SegmenterSettings) -> None:
-    """A batch normalisation that learns needs two pictures in every pass."""
+    """A batch normalisation that learns needs two pictures in every pass of every process."""
     head = [module for name, module in network.named_modules() if not name.startswith("encoder")]
     if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in head):
         return
+    processes = PartialState().num_processes
     last = settings.batch_size if settings.drop_last else count % settings.batch_size or settings.batch_size
-    smallest = max(1, last // settings.accumulate)
+    smallest = max(1, last // (settings.accumulate * processes))
     if smallest < 2:
+        launch = f", accumulate {settings.accumulate} and {processes} processes"
+        given = launch if processes > 1 else f" and accumulate {settings.accumulate}"
+        fewer = "fewer processes, " if processes > 1 else ""
         raise SettingError(
             f"{settings.network.head} has batch normalisations and needs 2 pictures in every pass; with "
-            f"{counted(count, 'picture')}, batch_size {settings.batch_size} and accumulate {settings.accumulate} one "
-            f"has {smallest}; set drop_last=true or another batch_size, or take the head deeplabv2"
+            f"{counted(count, 'picture')}, batch_size {settings.batch_size}{given} one has {smallest}; set "
+            f"drop_last=true, {fewer}or another batch_size, or take the head deeplabv2"
         )
 
 

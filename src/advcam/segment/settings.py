@@ -8,8 +8,8 @@ from advcam.segment.network import NetworkSettings
 from advcam.segment.objective import ObjectiveSettings
 from advcam.segment.semi.cct import CCTSettings
 from advcam.segment.semi.unimatch import UniMatchSettings
-from advcam.training.loop import LoopSettings
 from advcam.training.schedule import OptimizerName, Polynomial
+from advcam.training.settings import LoopSettings
 
 
 class SemiSettings(BaseModel):

@@ -14,8 +14,9 @@ from advcam.errors import PictureError, one_line
 from advcam.evaluate.classification import average_precision, top_k_accuracy
 from advcam.evaluate.pixels import defined_mean
 from advcam.training.augment import Preparation
-from advcam.training.loop import Objective
+from advcam.training.objective import Objective
 from advcam.training.order import picture_generator
+from advcam.training.sharing import in_turn, turns
 from advcam.training.targets import Kind
 from advcam.types import Sample
 
@@ -181,7 +182,7 @@ class EvaluationPictures(Dataset[dict[str, Tensor]]):
 
 def measure(
     objective: ClassificationObjective,
-    dataset: Dataset[dict[str, Tensor]],
+    dataset: EvaluationPictures,
     *,
     batch_size: int = 16,
     precision: torch.dtype = torch.float32,
@@ -189,9 +190,11 @@ def measure(
 ) -> dict[str, float]:
     """How well a classifier answers: its loss, and `mean_average_precision` or `top_1` and `top_5`.
 
+    The processes of a launch share the batches, and all of them get the numbers of one process.
+
     Args:
         objective: Network and loss, on their device; set to evaluation mode.
-        dataset: As `EvaluationPictures`.
+        dataset: The pictures.
         batch_size: Pictures a pass.
         precision: In which the network is run.
         workers: Processes that read pictures.
@@ -201,17 +204,23 @@ def measure(
     """
     objective.eval()
     device = next(objective.parameters()).device
-    scores, labels = [], []
-    loader = DataLoader(dataset, batch_size, num_workers=workers, generator=torch.Generator())
+    numbers = list(range(len(dataset)))
+    batches = [numbers[first : first + batch_size] for first in range(0, len(dataset), batch_size)]
+    own = [batches[turn] for turn in turns(len(batches))]
+    loader = DataLoader(dataset, batch_sampler=own, num_workers=workers, generator=torch.Generator())
+    found: list[tuple[Tensor, Tensor]] = []
     with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
         for batch in loader:
             readable = batch["readable"]
             if readable.any():
-                scores.append(class_scores(objective.network, batch["pictures"][readable].to(device)).float().cpu())
-                labels.append(batch["labels"][readable])
-    if not scores:
+                scores = class_scores(objective.network, batch["pictures"][readable].to(device)).float().cpu()
+                found.append((scores, batch["labels"][readable]))
+            else:
+                found.append((batch["labels"][:0], batch["labels"][:0]))
+    scores, labels = (torch.cat(parts) for parts in zip(*in_turn(found), strict=True))
+    if not len(scores):
         raise PictureError("none of the pictures to validate with can be read; check their paths")
-    return classification_metrics(objective, torch.cat(scores), torch.cat(labels))
+    return classification_metrics(objective, scores, labels)
 
 
 def classification_metrics(objective: ClassificationObjective, scores: Tensor, labels: Tensor) -> dict[str, float]:

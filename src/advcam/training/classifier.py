@@ -14,6 +14,7 @@ import torch
 from accelerate.state import PartialState  # type: ignore[import-untyped]
 from accelerate.utils import gather_object  # type: ignore[import-untyped]
 
+from advcam import untrusted
 from advcam.attribution.precision import resolve
 from advcam.classifiers.catalogue import checked_device, load_classifier
 from advcam.classifiers.classifier import Classifier
@@ -175,7 +176,7 @@ def load_trained(folder: Path, device: str | torch.device = "cpu") -> Classifier
     if not path.is_file():
         raise RunError(f"{folder} holds no trained classifier ({FACTS_FILE} is missing); finish its training first")
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = untrusted.read_json(path)
         if facts["advcam_classifier"] != FORMAT_VERSION:
             raise ValueError(f"it has format {facts['advcam_classifier']}, expected {FORMAT_VERSION}")
         model, stride, multi_label = str(facts["model"]), facts["output_stride"], bool(facts["multi_label"])
@@ -243,8 +244,9 @@ def _metrics(result: TrainingResult) -> dict[str, float]:
 
 def _unreadable(training: Pictures, held_out: Pictures | None) -> dict[str, str]:
     """What all processes could not read, by id."""
-    found: dict[str, str] = held_out.unreadable() if held_out is not None else {}
-    for reasons in gather_object([training.unreadable()]):
+    own = training.unreadable() | (held_out.unreadable() if held_out is not None else {})
+    found: dict[str, str] = {}
+    for reasons in gather_object([own]):
         found |= reasons
     return found
 

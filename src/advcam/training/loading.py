@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from advcam.errors import AdvcamError, RunError, one_line
+from advcam.training.interrupts import ignore_interrupts
 from advcam.training.order import Part
 
 
@@ -32,6 +33,7 @@ def load_parts(
         dataset,
         batch_sampler=[list(part.indices) for part in parts],
         num_workers=workers,
+        worker_init_fn=ignore_interrupts,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # its own, so that the global one is not touched
     )

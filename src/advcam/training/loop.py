@@ -2,27 +2,26 @@
 
 Hugging Face accelerate moves the work to the device, sums gradients over passes and processes, and computes in half
 precision. Started by `torchrun` (or, on GPUs, `accelerate launch`) each process takes its share of every batch; the
-training is the same as that of one process, but for the rounding of sums, for dropout, and for the statistics of batch
-normalisations that are not frozen.
+training is the same as that of one process, but for the rounding of sums, for what a network draws (dropout), and for
+batch normalisations whose statistics are not frozen: each process normalises with those of its own part.
 
 What a step does is decided by the seed and its number alone: the order of the pictures, their augmentation, dropout and
 learning rate. With the state on disk a training that was killed and started again ends with the same weights, bit for
-bit in float32 on a CPU, as one that ran through.
+bit in float32 on a CPU, as one that ran through; with another number of processes, as said above. An interrupt waits
+for the end of the step, in all processes, and leaves the state of that step.
 """
 
 import math
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
 from accelerate.utils import broadcast_object_list  # type: ignore[import-untyped]
-from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from advcam.attribution.batching import is_out_of_memory
@@ -33,77 +32,15 @@ from advcam.store.run import JSON
 from advcam.training.acceleration import accelerated
 from advcam.training.checkpoint import Epoch, Record, finite, read_state, write_state, write_weights
 from advcam.training.divergence import base_lr, check_loss, check_weights
+from advcam.training.interrupts import held_interrupts
 from advcam.training.loading import load_parts
+from advcam.training.objective import Objective, WholeBatch
 from advcam.training.order import Part, epoch_batches, split_batch, step_seed
 from advcam.training.schedule import Schedule
+from advcam.training.settings import LoopSettings
+from advcam.training.sharing import peers, share_buffers
 
 STATE_FILE, BEST_FILE = "last.safetensors", "best.safetensors"
-
-
-class LoopSettings(BaseModel):
-    """What the loop itself is told; the settings of what is trained with it extend these.
-
-    Args:
-        epochs: Times that every picture is seen.
-        batch_size: Pictures of one step of the optimiser, over ALL processes and passes, so that a recipe stays the
-            same whatever it runs on.
-        accumulate: Passes that each process divides its share of a batch into, for what does not fit into memory.
-        drop_last: Leave out the last batch of an epoch where it is smaller (the published recipes do).
-        precision: "auto" is bfloat16 where the device has instructions for it, else float32. Weights and their updates
-            are float32 whatever is chosen. "float16" needs a GPU.
-        seed: Decides order, augmentation and dropout.
-        workers: Processes that read pictures; None: none on a CPU, up to 8 for a GPU.
-        clip_gradient: Largest L2 norm of the gradient of a step; None: no limit.
-        patience: Epochs without a higher metric after which the training stops; None: never.
-        log_every: Steps from one report of progress to the next.
-        save_minutes: Minutes from one state on disk to the next; also written after each epoch.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    epochs: int = Field(default=5, ge=1)
-    batch_size: int = Field(default=16, ge=1)
-    accumulate: int = Field(default=1, ge=1)
-    drop_last: bool = False
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    seed: int = Field(default=0, ge=0)
-    workers: int | None = Field(default=None, ge=0)
-    clip_gradient: float | None = Field(default=None, gt=0)
-    patience: int | None = Field(default=None, ge=1)
-    log_every: int = Field(default=10, ge=1)
-    save_minutes: float = Field(default=5.0, ge=0)
-
-    def deciding(self) -> dict[str, JSON]:
-        """What decides the weights, as JSON; all of it must be the same for a training to be continued."""
-        free = {"accumulate", "workers", "log_every", "save_minutes"}
-        values: dict[str, JSON] = self.model_dump(mode="json", exclude=free)
-        return values
-
-
-class Objective(nn.Module, ABC):
-    """What is minimised: a network with its loss.
-
-    Args:
-        network: What is trained; its weights alone are kept as the best ones, or those of `kept`.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        #: Share of the training that is done, in [0, 1); set before each step.
-        self.share = 0.0
-
-    @abstractmethod
-    def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """Loss of a batch, a mean over its pictures, ()."""
-
-    @property
-    def kept(self) -> nn.Module:
-        """The network whose weights are kept: the trained one, or an average of it."""
-        return self.network
-
-    def after_step(self) -> None:
-        """Called after each step of the optimiser."""
 
 
 @runtime_checkable
@@ -187,7 +124,7 @@ def train(
             `set_epoch` (see `Augmented`) it is told each epoch.
         settings: Of the loop.
         folder: Of the two files; created.
-        validate: Measures `objective.kept` after each epoch, in the main process alone.
+        validate: Measures `objective.kept` after each epoch, in all processes; what the main one finds counts.
         better: Name of the metric of `validate` that tells the best epoch: the highest, and of equal ones the last,
             as few pictures make many epochs equal. Early stopping waits for a higher one.
         facts: What else must be the same for a training to be continued: learning rate, classes, pictures.
@@ -197,9 +134,12 @@ def train(
         SettingError: A batch that is larger than the data set with `drop_last`, float16 on a CPU, an unknown metric.
         DivergedError: The loss is NaN, infinite, or has exploded.
         OutOfMemoryError: A pass does not fit into the memory of the device.
-        RunError: The folder holds another training or cannot be written to; the last state is still there.
+        RunError: The folder holds another training or cannot be written to, or another process of the launch is gone;
+            the last state is still there.
+        KeyboardInterrupt: This or another process was interrupted; the state of the last step is there.
     """
-    with accelerated(objective, settings.precision, settings.accumulate) as accelerator, as_said(settings.precision):
+    precision = settings.precision
+    with peers(), accelerated(objective, precision, settings.accumulate) as accelerator, as_said(precision):
         loop = _Loop(accelerator, objective, optimizer, schedule, dataset, settings, folder)
         loop.facts |= dict(facts or {})
         loop.progress = progress if progress is not None and accelerator.is_main_process else _silent
@@ -263,15 +203,23 @@ class _Loop:
         parts = [part for passes in plan for part in passes]
         examples = load_parts(self.dataset, parts, self.settings.workers, self.accelerator.device)
         self.model.train()
-        for batch, passes in zip(left, plan, strict=True):
-            loss = self._step(passes, examples)
-            self.record.step += 1
-            self.record.loss_sum += loss * len(batch)
-            self.record.pictures += len(batch)
-            if self.record.step % self.settings.log_every == 0 and self.record.step < self.steps:
-                self._tell({})
-            if time.monotonic() - self._saved >= 60 * self.settings.save_minutes:
+        leave = False
+        with held_interrupts() as interrupts:
+            for batch, passes in zip(left, plan, strict=True):
+                loss, leave = self._step(len(batch), passes, examples, interrupts.asked)
+                self.record.step += 1
+                self.record.loss_sum += loss * len(batch)
+                self.record.pictures += len(batch)
+                if leave:
+                    break
+                if self.record.step % self.settings.log_every == 0 and self.record.step < self.steps:
+                    self._tell({})
+                if time.monotonic() - self._saved >= 60 * self.settings.save_minutes:
+                    self._save()
+            if leave or interrupts.asked:
                 self._save()
+        if leave:  # another process was asked to
+            raise KeyboardInterrupt
 
     def finish_epoch(self, validate: Callable[[], dict[str, float]] | None, better: str) -> None:
         """Validate, keep the weights if they are the best ones, decide whether to go on, and write the state."""
@@ -308,18 +256,24 @@ class _Loop:
         settings = self.settings
         return epoch_batches(self.count, settings.batch_size, settings.seed, self.record.epoch, settings.drop_last)
 
-    def _step(self, passes: list[Part], examples: Iterator[dict[str, Tensor]]) -> float:
-        """One step of the optimiser; the mean loss over the batch."""
+    def _step(
+        self, pictures: int, passes: list[Part], examples: Iterator[dict[str, Tensor]], asked: bool
+    ) -> tuple[float, bool]:
+        """One step of the optimiser; the mean loss over the batch, and whether a process was asked to leave."""
         step = self.record.epoch * self.steps + self.record.step
         factor = self.schedule(step, self.steps, self.settings.epochs)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         self.objective.share = step / (self.steps * self.settings.epochs)
         torch.manual_seed(step_seed(self.settings.seed, step, self.accelerator.process_index))
+        batches = [next(examples) for _ in passes]
+        self.objective.whole = self._whole(pictures, passes, batches)
         total = torch.zeros((), device=self.accelerator.device)
-        for part in passes:
-            total += self._pass(next(examples), part.weight)
-        mean = float(self.accelerator.reduce(total / len(passes), "mean"))
+        for part, batch in zip(passes, batches, strict=True):
+            total += self._pass(batch, part.weight)
+        # One exchange for both: so all processes leave after the same step.
+        both = torch.stack([total / len(passes), total.new_tensor(float(asked))])
+        mean, leave = self.accelerator.reduce(both, "mean").tolist()
         if self.record.first_loss is None:
             self.record.first_loss = finite(mean)
         check_loss(mean, self.record.first_loss, step + 1, self.optimizer, self.folder)
@@ -328,7 +282,15 @@ class _Loop:
         self.stepper.step()
         self.stepper.zero_grad()
         self.objective.after_step()
-        return mean
+        return mean, leave > 0
+
+    def _whole(self, pictures: int, passes: list[Part], batches: list[dict[str, Tensor]]) -> WholeBatch | None:
+        """What the objective counts, summed over all passes and processes; None where it does not count."""
+        counts = [self.objective.counts(batch) for batch in batches]
+        own = [count * (part.weight > 0) for count, part in zip(counts, passes, strict=True) if count is not None]
+        if not own:
+            return None
+        return WholeBatch(pictures, self.accelerator.reduce(torch.stack(own).sum(dim=0), "sum"))
 
     def _pass(self, batch: dict[str, Tensor], weight: float) -> Tensor:
         """Forward and backward; the weighted loss."""
@@ -348,13 +310,16 @@ class _Loop:
         return detached
 
     def _validated(self, validate: Callable[[], dict[str, float]] | None, better: str) -> dict[str, float]:
-        """The metrics of the main process, in all processes."""
+        """The metrics, in all processes those of the main one: what is decided by them is decided alike."""
+        share_buffers(self.objective)
         if validate is None:
             return {}
-        found: list[Any] = [None]
-        if self.accelerator.is_main_process:
-            self.objective.eval()
+        self.objective.eval()
+        try:
             found = [validate()]
+        except KeyboardInterrupt:
+            self._save()
+            raise
         metrics: dict[str, float] = broadcast_object_list(found)[0]
         if better not in metrics:
             raise SettingError(f"the validation gives {', '.join(metrics) or 'nothing'}, but better is {better!r}")

@@ -1,14 +1,54 @@
-"""What a user can set of a classifier's training."""
+"""What the training loop is told, and what a user can set of a classifier's training."""
 
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from advcam.store.run import JSON
 from advcam.training.augment import RECIPES, RecipeName
-from advcam.training.loop import LoopSettings
 from advcam.training.network import Trained
 from advcam.training.schedule import OptimizerName, Polynomial, Schedule, StepDecay
+
+
+class LoopSettings(BaseModel):
+    """What the loop itself is told; the settings of what is trained with it extend these.
+
+    Args:
+        epochs: Times that every picture is seen.
+        batch_size: Pictures of one step of the optimiser, over ALL processes and passes, so that a recipe stays the
+            same whatever it runs on.
+        accumulate: Passes that each process divides its share of a batch into, for what does not fit into memory.
+        drop_last: Leave out the last batch of an epoch where it is smaller (the published recipes do).
+        precision: "auto" is bfloat16 where the device has instructions for it, else float32. Weights and their updates
+            are float32 whatever is chosen. "float16" needs a GPU.
+        seed: Decides order, augmentation and dropout.
+        workers: Processes that read pictures; None: none on a CPU, up to 8 for a GPU.
+        clip_gradient: Largest L2 norm of the gradient of a step; None: no limit.
+        patience: Epochs without a higher metric after which the training stops; None: never.
+        log_every: Steps from one report of progress to the next.
+        save_minutes: Minutes from one state on disk to the next; also written after each epoch.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(default=5, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    drop_last: bool = False
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    seed: int = Field(default=0, ge=0)
+    workers: int | None = Field(default=None, ge=0)
+    clip_gradient: float | None = Field(default=None, gt=0)
+    patience: int | None = Field(default=None, ge=1)
+    log_every: int = Field(default=10, ge=1)
+    save_minutes: float = Field(default=5.0, ge=0)
+
+    def deciding(self) -> dict[str, JSON]:
+        """What decides the weights, as JSON; all of it must be the same for a training to be continued."""
+        free = {"accumulate", "workers", "log_every", "save_minutes"}
+        values: dict[str, JSON] = self.model_dump(mode="json", exclude=free)
+        return values
 
 
 class ClassifierSettings(LoopSettings):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from irn_literal import losses
 
 from advcam.errors import SettingError
-from advcam.refine.irn.losses import irn_loss
+from advcam.refine.irn.losses import PairCounts, irn_loss, pair_counts
 
 LABELS = [0, 0, 1, 4, 255]
 
@@ -144,3 +144,17 @@ def test_half_precision_is_computed_in_float32():
 def test_shapes_are_checked(edges, moves, labels, message):
     with pytest.raises(SettingError, match=message):
         irn_loss(torch.zeros(edges), torch.zeros(moves), labels)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=4), st.integers(2, 6), st.integers(0, 2**16))
+def test_the_mean_over_parts_is_the_loss_of_the_whole_batch(parts, radius, seed):
+    """Weighted by their pictures, once the pairs of all parts are counted."""
+    edges, displacement, labels = map(torch.from_numpy, batch(sum(parts), 5, 4, seed))
+    counts = sum(pair_counts(part, radius) for part in labels.split(parts))
+    total = torch.zeros(3, dtype=torch.float64)
+    for part in zip(*(tensor.split(parts) for tensor in (edges, displacement, labels)), strict=True):
+        share = len(part[0]) / len(labels)
+        total += share * torch.stack(irn_loss(*part, radius, PairCounts(counts, share)))
+    expected = torch.stack(irn_loss(edges, displacement, labels, radius))
+    torch.testing.assert_close(total, expected, rtol=1e-12, atol=1e-14)

@@ -1,7 +1,7 @@
 """The stage "refine-irn": confident labels from the maps, a network of boundaries learnt from them, the random walk."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,23 +17,29 @@ from advcam.classifiers.classifier import Classifier
 from advcam.datasets.pictures import read_picture
 from advcam.errors import SettingError
 from advcam.pipeline.chain.labelling import instance_entry
+from advcam.pipeline.chain.localizing import load_model
 from advcam.pipeline.chain.refining import refine_store, with_maps
 from advcam.pipeline.chain.settings import IrnRefinement
 from advcam.pipeline.chain.stage import Outcome, Watcher
 from advcam.pipeline.chain.training import LoopWatch
+from advcam.pipeline.config import ModelSettings
+from advcam.pipeline.shards import Engine
 from advcam.pipeline.targets import evenly
 from advcam.refine.irn.instances import instance_masks
 from advcam.refine.irn.labels import confident_labels, grid_labels
-from advcam.refine.irn.losses import irn_loss
+from advcam.refine.irn.losses import PairCounts, irn_loss, pair_counts
 from advcam.refine.irn.network import IRNetwork
 from advcam.refine.irn.walk import refine_maps
 from advcam.store.files import write_text
+from advcam.store.maps import MapStore
 from advcam.store.masks import read_mask, write_mask
 from advcam.store.run import output_names
 from advcam.training.augment import Normalisation, flip, random_crop
-from advcam.training.loop import BEST_FILE, LoopSettings, Objective, train
+from advcam.training.loop import BEST_FILE, train
+from advcam.training.objective import Objective
 from advcam.training.order import picture_generator
 from advcam.training.schedule import Polynomial, create_optimizer
+from advcam.training.settings import LoopSettings
 from advcam.types import IGNORE, Attribution, FloatArray, Instance, Sample
 
 #: Of the random rescaling of pictures (jiwoon-ahn/irn).
@@ -43,14 +49,21 @@ _MEASURED = 200
 
 
 class IrnObjective(Objective):
-    """The branches of IRN with their two losses."""
+    """The branches of IRN with their two losses, over all pairs of a batch, however it is divided."""
 
     network: IRNetwork
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """L_B + L_D of `pictures` (N, 3, H, W) and `labels` (N, H, W); ()."""
         edges, displacement = self.network(batch["pictures"])
-        return irn_loss(edges, displacement, grid_labels(batch["labels"])).total
+        labels, whole = grid_labels(batch["labels"]), None
+        if self.whole is not None:
+            whole = PairCounts(self.whole.counts, len(labels) / self.whole.pictures)
+        return irn_loss(edges, displacement, labels, whole=whole).total
+
+    def counts(self, batch: dict[str, Tensor]) -> Tensor:
+        """Pairs of each kind, (3,)."""
+        return pair_counts(grid_labels(batch["labels"]))
 
 
 class LabelledPictures(Dataset[dict[str, Tensor]]):
@@ -96,12 +109,13 @@ class Irn:
 
     Args:
         settings: Its constants.
-        classifier: Whose backbone it stands on.
+        model: The classifier whose backbone it stands on.
         source: Folder of the map store.
         samples: The pictures.
         threshold: Of the maps, from which confidence is measured where no other is set.
         folder: Of labels, network, refined maps and instances.
         watcher: Hears of everything.
+        engine: Brings the walk to processes.
 
     Raises:
         SettingError: The two confidences are crossed.
@@ -110,14 +124,16 @@ class Irn:
     def __init__(
         self,
         settings: IrnRefinement,
-        classifier: Classifier,
+        model: ModelSettings,
         source: Path,
         samples: Sequence[Sample],
         threshold: float,
         folder: Path,
         watcher: Watcher,
+        engine: Engine,
     ) -> None:
-        self.settings, self.classifier, self.source = settings, classifier, source
+        self.settings, self.model, self.source, self.engine = settings, model, source, engine
+        self.classifier = load_model(model)
         self.samples, self.folder, self.watcher = samples, folder, watcher
         self.names = output_names([sample.id for sample in samples])
         self.skipped: list[tuple[str, str]] = []
@@ -134,9 +150,9 @@ class Irn:
         network.eval()
         if self.settings.instances:
             network.measure_mean_displacement(self._inputs(evenly(self._labelled(), _MEASURED)))
-        walk = _Walk(self.settings, self.classifier, network)
+        walk = _Walk(self.settings, self.model, self.classifier, network, self.folder / "network" / BEST_FILE)
         outcome = refine_store(
-            self.source, self.samples, walk.refine, self.folder / "maps", self.watcher, "IRN: random walk"
+            self.source, self.samples, walk, self.folder / "maps", self.watcher, "IRN: random walk", self.engine
         )
         if self.settings.instances:
             self._write_instances(walk)
@@ -146,7 +162,7 @@ class Irn:
     def _write_labels(self) -> None:
         todo = [sample for sample in self.samples if not self._label_file(sample).exists()]
         self.watcher.start("IRN: confident labels", len(todo))
-        for item in with_maps(self.source, todo, self.skipped):
+        for item in with_maps(MapStore(self.source), todo, self.skipped):
             labels = confident_labels(
                 item.row.attribution,
                 item.picture,
@@ -185,7 +201,7 @@ class Irn:
         files = {sample.id: self.folder / "instances" / f"{self.names[sample.id]}.json" for sample in self.samples}
         todo = [sample for sample in self.samples if not files[sample.id].exists()]
         self.watcher.start("IRN: instances", len(todo))
-        for item in with_maps(self.source, todo, []):
+        for item in with_maps(MapStore(self.source), todo, []):
             found = walk.instances(item.row.attribution, item.picture)
             rows = [instance_entry(one, item.row.attribution) for one in found]
             write_text(files[item.sample.id], json.dumps(rows, ensure_ascii=False) + "\n")
@@ -203,12 +219,18 @@ class Irn:
 
 
 class _Walk:
-    """The trained network, applied."""
+    """The trained network, applied; sent to another process it is loaded there from the weights on disk."""
 
-    def __init__(self, settings: IrnRefinement, classifier: Classifier, network: IRNetwork) -> None:
-        self.settings, self.classifier, self.network = settings, classifier, network
+    def __init__(
+        self, settings: IrnRefinement, model: ModelSettings, classifier: Classifier, network: IRNetwork, weights: Path
+    ) -> None:
+        self.settings, self.model, self.weights = settings, model, weights
+        self.classifier, self.network = classifier, network
 
-    def refine(self, attribution: Attribution, picture: NDArray[np.uint8]) -> FloatArray:
+    def __reduce__(self) -> tuple[Callable[..., "_Walk"], tuple[IrnRefinement, ModelSettings, Path]]:
+        return _load_walk, (self.settings, self.model, self.weights)
+
+    def __call__(self, attribution: Attribution, picture: NDArray[np.uint8]) -> FloatArray:
         """Scores (C, H, W) after the walk."""
         edges, _ = self._answer(picture)
         chosen = self.settings
@@ -232,6 +254,14 @@ class _Walk:
         with torch.autocast(inputs.device.type, half, enabled=half != torch.float32):
             edges, displacement = self.network.infer(inputs)
         return edges.float(), displacement.float()
+
+
+def _load_walk(settings: IrnRefinement, model: ModelSettings, weights: Path) -> _Walk:
+    """The walk of a trained network."""
+    classifier = load_model(model)
+    network = IRNetwork(classifier.module)
+    network.load_state_dict(load_file(weights))
+    return _Walk(settings, model, classifier, network.eval(), weights)
 
 
 def confidences(settings: IrnRefinement, threshold: float) -> tuple[float, float]:

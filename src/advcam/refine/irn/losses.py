@@ -10,6 +10,10 @@ P+ are the pairs nearer than the radius whose labels are known and equal (fg: a 
 labels are known and differ. The means are over the whole batch, in L_D also over the two coordinates (y, x). 1e-5 is
 added in logarithms and denominators, so a kind of pair that a batch does not have adds 0.
 
+A batch that is computed in parts has the same loss if its pairs are counted first: see `PairCounts`. Means of each part
+would be another loss: few pairs of a kind in one part would weigh as much as all pairs of that kind in another, and a
+part without any would halve what the others learn of it.
+
 Deviation: every pair on the grid counts. The published code leaves out those whose i is nearer than the radius to the
 left, right or lower border, so that all offsets have equally many pairs.
 """
@@ -21,7 +25,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from advcam.errors import SettingError
-from advcam.refine.irn.pairs import PathMaxima, pair_views
+from advcam.refine.irn.pairs import PathMaxima, offsets_within, pair_views
 from advcam.refine.irn.paths import Offset
 from advcam.types import IGNORE
 
@@ -42,7 +46,37 @@ class IRNLoss(NamedTuple):
     total: Tensor
 
 
-def irn_loss(edge_logits: Tensor, displacement: Tensor, labels: Tensor, radius: int = 10) -> IRNLoss:
+class PairCounts(NamedTuple):
+    """What the means of a part are divided by, so that the mean over the parts is the loss of the whole batch.
+
+    Args:
+        counts: Pairs in P+bg, P+fg and P- of the whole batch, (3,), as of `pair_counts`.
+        share: Weight of this part in the mean over the parts: its share of the pictures, in (0, 1].
+    """
+
+    counts: Tensor
+    share: float
+
+
+def pair_counts(labels: Tensor, radius: int = 10) -> Tensor:
+    """Pairs in P+bg, P+fg and P-, (3,), int64.
+
+    Args:
+        labels: As `irn_loss` takes them, (N, h, w).
+        radius: Of the pairs, in cells.
+
+    Raises:
+        SettingError: The radius is below 2.
+    """
+    counts = labels.new_zeros(3, dtype=torch.int64)
+    for offset in offsets_within(radius, *labels.shape[1:]):
+        counts += _pair_masks(labels, offset).sum(dim=1)
+    return counts
+
+
+def irn_loss(
+    edge_logits: Tensor, displacement: Tensor, labels: Tensor, radius: int = 10, whole: PairCounts | None = None
+) -> IRNLoss:
     """L_B, L_D and their sum over all pairs of a batch.
 
     The terms of one offset are in memory at a time: they are computed again in the backward pass. Half precision is
@@ -53,6 +87,7 @@ def irn_loss(edge_logits: Tensor, displacement: Tensor, labels: Tensor, radius: 
         displacement: D, (y, x) in cells of the grid, (N, 2, h, w).
         labels: 0 background, class + 1, or 255 where nothing is known, (N, h, w), integers.
         radius: Of the pairs, in cells.
+        whole: Of the batch that these pictures are a part of; None: they are all.
 
     Raises:
         SettingError: The shapes do not fit each other, or the radius is below 2.
@@ -60,11 +95,12 @@ def irn_loss(edge_logits: Tensor, displacement: Tensor, labels: Tensor, radius: 
     _check(edge_logits, displacement, labels)
     dtype = torch.promote_types(edge_logits.dtype, torch.float32)
     maxima, displacement = PathMaxima(edge_logits.squeeze(1).to(dtype).sigmoid(), radius), displacement.to(dtype)
-    counts, sums = labels.new_zeros(3, dtype=dtype), labels.new_zeros(3, 2, dtype=dtype)
+    sums = labels.new_zeros(3, 2, dtype=dtype)
     for offset in maxima.offsets:
         inputs = (maxima, displacement, labels, offset)
-        counts = counts + _pair_masks(labels, offset).sum(dim=1)
         sums = sums + checkpoint(_pair_sums, *inputs, use_reentrant=False, preserve_rng_state=False)
+    counts, share = whole or PairCounts(pair_counts(labels, radius), 1.0)
+    sums, counts = sums / share, counts.to(dtype)
     unlikely, distance = sums[:, 0] / (counts + _EPSILON), sums[:2, 1] / (2 * counts[:2] + _EPSILON)
     boundary_loss, displacement_loss = (unlikely[:2].mean() + unlikely[2]) / 2, distance.mean()
     return IRNLoss(boundary_loss, displacement_loss, boundary_loss + displacement_loss)
