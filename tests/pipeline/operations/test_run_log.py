@@ -16,6 +16,12 @@ from hypothesis import strategies as st
 
 from advcam.errors import RunError
 from advcam.pipeline.operations.log import RunLog, read_log
+from advcam.store.remote import RemotePath
+
+
+def path_of(log: RunLog) -> Path:
+    return log._writer.path
+
 
 full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full: Linux only")
 
@@ -37,14 +43,14 @@ def test_a_line_has_time_event_host_pid_and_the_facts(tmp_path: Path):
 def test_what_every_line_has_is_not_overwritten_by_facts(tmp_path: Path):
     log = RunLog(tmp_path / "log.jsonl")
     log.event("start", event="other", pid=0, name="a fact may be called name")
-    (event,) = read_log(log.path)
+    (event,) = read_log(path_of(log))
     assert (event["event"], event["pid"], event["name"]) == ("start", os.getpid(), "a fact may be called name")
 
 
 def test_numbers_and_names_that_json_lacks(tmp_path: Path):
     log = RunLog(tmp_path / "log.jsonl")
     log.event("epoch", loss=math.nan, all=[math.inf, {"a": -math.inf}], name=os.fsdecode(b"\xff.jpg"), path=tmp_path)
-    (event,) = read_log(log.path)
+    (event,) = read_log(path_of(log))
     assert (event["loss"], event["all"], event["path"]) == ("nan", ["inf", {"a": "-inf"}], str(tmp_path))
     assert os.fsencode(event["name"]) == b"\xff.jpg"
     assert log.lost == 0
@@ -62,7 +68,7 @@ def test_every_fact_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactor
     log = RunLog(tmp_path_factory.mktemp("log") / "log.jsonl")
     log.event("before")
     log.event("event", **facts)
-    _, event = read_log(log.path)
+    _, event = read_log(path_of(log))
     assert {key: event[key] for key in facts} == facts
 
 
@@ -91,21 +97,21 @@ def test_lines_of_threads_and_processes_do_not_mix(tmp_path: Path):
 def test_a_line_that_was_cut_short_costs_no_other_line(tmp_path: Path):
     log = RunLog(tmp_path / "log.jsonl")
     log.event("one")
-    whole = log.path.read_bytes()
-    log.path.write_bytes(whole + whole[: len(whole) // 2])
-    assert [event["event"] for event in read_log(log.path)] == ["one"]
+    whole = path_of(log).read_bytes()
+    path_of(log).write_bytes(whole + whole[: len(whole) // 2])
+    assert [event["event"] for event in read_log(path_of(log))] == ["one"]
     log.event("two")
     log.event("three")
-    assert [event["event"] for event in read_log(log.path)] == ["one", "two", "three"]
-    assert log.path.read_bytes().count(b"\n") == 4
+    assert [event["event"] for event in read_log(path_of(log))] == ["one", "two", "three"]
+    assert path_of(log).read_bytes().count(b"\n") == 4
 
 
 def test_a_log_that_was_moved_away_begins_again(tmp_path: Path):
     log = RunLog(tmp_path / "log.jsonl")
     log.event("one")
-    log.path.rename(tmp_path / "log.jsonl.1")
+    path_of(log).rename(tmp_path / "log.jsonl.1")
     log.event("two")
-    assert [event["event"] for event in read_log(log.path)] == ["two"]
+    assert [event["event"] for event in read_log(path_of(log))] == ["two"]
 
 
 @full_disk
@@ -129,7 +135,7 @@ def test_a_write_that_the_disk_has_half_room_for(tmp_path: Path):
         "import resource, signal, sys; from pathlib import Path; from advcam.pipeline.operations.log import RunLog\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); log = RunLog(Path(sys.argv[1]))\n"
         "_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)\n"
-        "log.event('one'); size = log.path.stat().st_size\n"
+        "log.event('one'); size = Path(sys.argv[1]).stat().st_size\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (size + 40, hard)); log.event('two'); log.event('three')\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard)); log.event('four'); sys.exit(10 + log.lost)\n"
     )
@@ -159,3 +165,36 @@ def test_an_error_in_the_block_is_the_last_line(tmp_path: Path):
 def test_a_log_that_is_not_there(tmp_path: Path):
     with pytest.raises(RunError, match=r"cannot read .*log.jsonl \(No such file or directory\); the log of a run is"):
         list(read_log(tmp_path / "log.jsonl"))
+
+
+def test_in_a_store_a_log_is_an_object_a_minute(monkeypatch: pytest.MonkeyPatch):
+    now = [0.0]
+    monkeypatch.setattr("advcam.pipeline.operations.log.time.monotonic", lambda: now[0])
+    path = RemotePath("memory", "bucket/log of minutes/log.jsonl")
+    with RunLog(path) as log:
+        for now[0] in (0.0, 59.0, 60.0, 61.0, 130.0, 131.0):
+            log.event("at", second=now[0], name="nämen")
+        sent = list((path.parent / "log").iterdir())
+        assert [event["second"] for event in read_log(path)] == [0, 59, 60, 61, 130]
+    RunLog(path).flush()  # nothing to write, nothing written
+    assert [event["second"] for event in read_log(path)] == [0, 59, 60, 61, 130, 131]
+    parts = list((path.parent / "log").iterdir())
+    assert len(sent) == 2
+    assert parts[:2] == sent
+    assert len(parts) == 3
+
+
+def test_a_store_that_cannot_be_reached_ends_nothing(monkeypatch: pytest.MonkeyPatch):
+    def upload(*_: object) -> None:
+        raise RunError("no store")
+
+    monkeypatch.setattr(RemotePath, "upload", upload)
+    with RunLog(RemotePath("memory", "bucket/nowhere/log.jsonl")) as log:
+        log.event("one")
+        log.event("two")
+    assert log.lost == 2
+
+
+def test_a_log_that_is_not_in_the_store():
+    with pytest.raises(RunError, match=r"cannot read memory://bucket/none/log.jsonl \(.+\); the log of a run is"):
+        list(read_log(RemotePath("memory", "bucket/none/log.jsonl")))

@@ -10,6 +10,7 @@ from advcam.errors import RunError
 from advcam.pipeline.operations.log import read_log
 from advcam.pipeline.operations.shutdown import Terminated
 from advcam.pipeline.operations.telemetry import Telemetry
+from advcam.store.remote import RemotePath
 
 
 def events(folder: Path) -> list[dict[str, Any]]:
@@ -26,22 +27,18 @@ def test_a_session_from_start_to_end(tmp_path: Path):
     with Telemetry(tmp_path) as telemetry:
         telemetry.started("localize", pictures=131, already_done=64, engine="local")
         assert numbers(tmp_path)["pictures_planned"] == 131
-        for shard in ("0", "1"):
-            telemetry.shard_started(shard)
-        assert telemetry.metrics.values()["shards_in_flight"] == 2
-        telemetry.shard_failed("1", "the worker died", again=True, worker="w2")
-        telemetry.shard_started("1")
         for _ in range(64):
             telemetry.picture_done()
-        telemetry.shard_done("0", 64, 12.5, written_bytes=1000)
+        telemetry.shard_done("0-63", 64, 12.5, worker="w1")
         telemetry.picture_skipped("cat.jpg", "it is truncated")
-        telemetry.shard_done("1", 2, 0.5, written_bytes=10, worker="w1")
+        telemetry.shard_done("64-127", 2, 0.5, worker="w2", attempts=3)
+        telemetry.shard_failed("128-130", "the disk is full", worker="w1")
     assert events(tmp_path) == [
         {"event": "started", "command": "localize", "pictures": 131, "already_done": 64, "engine": "local"},
-        {"event": "shard failed", "shard": "1", "reason": "the worker died", "again": True, "worker": "w2"},
-        {"event": "shard done", "shard": "0", "pictures": 64, "bytes": 1000},
+        {"event": "shard done", "shard": "0-63", "pictures": 64, "worker": "w1", "attempts": 1},
         {"event": "skipped", "picture": "cat.jpg", "reason": "it is truncated"},
-        {"event": "shard done", "shard": "1", "pictures": 2, "bytes": 10, "worker": "w1"},
+        {"event": "shard done", "shard": "64-127", "pictures": 2, "worker": "w2", "attempts": 3},
+        {"event": "shard failed", "shard": "128-130", "reason": "the disk is full", "worker": "w1", "attempts": 1},
         {
             "event": "ended",
             "outcome": "done",
@@ -59,20 +56,22 @@ def test_a_session_from_start_to_end(tmp_path: Path):
         "pictures": 64,
         "pictures_skipped": 1,
         "shards": 2,
-        "shards_in_flight": 0,
-        "shard_retries": 1,
+        "shard_retries": 2,
         "shard_failures": 1,
-        "written_bytes": 1010,
+        "workers": 2,
     }
     assert {name: found[name] for name in expected} == expected
 
 
-def test_a_failure_that_is_not_tried_again_is_no_retry(tmp_path: Path):
+def test_a_worker_that_finishes_nothing_any_more_is_not_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    now = [0.0]
+    monkeypatch.setattr("advcam.pipeline.operations.telemetry.time.monotonic", lambda: now[0])
     telemetry = Telemetry(tmp_path)
-    telemetry.shard_started("0")
-    telemetry.shard_failed("0", "three workers died over it", again=False)
-    values = telemetry.metrics.values()
-    assert (values["shard_failures"], values["shard_retries"], values["shards_in_flight"]) == (1, 0, 0)
+    alive = []
+    for now[0], worker in ((0.0, "a"), (300.0, "b"), (599.0, "b"), (601.0, "b"), (602.0, "c")):
+        telemetry.shard_done("0-63", 64, 1.0, worker)
+        alive.append(telemetry.metrics.values()["workers"])
+    assert alive == [1, 2, 2, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -85,8 +84,7 @@ def test_a_failure_that_is_not_tried_again_is_no_retry(tmp_path: Path):
 )
 def test_an_error_is_how_it_ended(tmp_path: Path, error: BaseException, outcome: str, kind: str, reason: str):
     def work() -> None:
-        with Telemetry(tmp_path) as telemetry:
-            telemetry.shard_started("0")
+        with Telemetry(tmp_path):
             raise error
 
     with pytest.raises(type(error)):
@@ -95,7 +93,7 @@ def test_an_error_is_how_it_ended(tmp_path: Path, error: BaseException, outcome:
     assert (end["event"], end["outcome"], end["type"]) == ("ended", outcome, kind)
     assert end["reason"].startswith(reason)
     assert "\n" not in end["reason"]
-    assert (numbers(tmp_path)["running"], numbers(tmp_path)["shards_in_flight"]) == (0, 0)
+    assert numbers(tmp_path)["running"] == 0
 
 
 def test_an_interrupt_that_the_stage_handles_itself(tmp_path: Path):
@@ -113,6 +111,17 @@ def test_sessions_follow_each_other_in_the_log_and_count_from_zero(tmp_path: Pat
             telemetry.picture_done()
     assert [event["event"] for event in events(tmp_path)] == ["started", "ended", "started", "ended"]
     assert (numbers(tmp_path)["pictures"], numbers(tmp_path)["pictures_already_done"]) == (1, 1)
+
+
+def test_a_run_in_a_store_has_its_log_and_metrics_there():
+    folder = RemotePath("memory", "bucket/telemetry")
+    for _ in range(2):
+        with Telemetry(folder) as telemetry:
+            telemetry.started("localize", 1)
+            telemetry.picture_done()
+    assert [event["event"] for event in read_log(folder / "log.jsonl")] == ["started", "ended", "started", "ended"]
+    assert json.loads((folder / "metrics.json").read_text())["pictures"] == 1
+    assert 'advcam_pictures_total{run="memory://bucket/telemetry"} 1' in (folder / "metrics.prom").read_text()
 
 
 def test_a_folder_that_takes_nothing_ends_nothing(tmp_path: Path):

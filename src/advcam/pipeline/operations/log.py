@@ -3,6 +3,9 @@
 The file is opened anew for each line: the line outlives a kill, and a log that was moved away (logrotate) begins again.
 Processes of one machine may share a log, since a line is one write in append mode. Network disks do not promise that;
 there, one process writes.
+
+Nothing can be appended to an object of a store. There, a session writes objects of a minute each, `log/..jsonl`, whose
+names follow each other in time; a kill costs the last minute of the log.
 """
 
 import json
@@ -10,6 +13,7 @@ import math
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +21,14 @@ from types import TracebackType
 from typing import BinaryIO, Self, cast
 
 from advcam.errors import RunError, one_line
+from advcam.store.files import write_text
+from advcam.store.places import Place
+from advcam.store.remote import RemotePath
 from advcam.store.run import JSON
 
 LOG_FILE = "log.jsonl"
+#: Seconds of a log that one object of a store holds.
+OBJECT_SECONDS = 60.0
 
 
 class RunLog:
@@ -28,18 +37,18 @@ class RunLog:
     As a context manager it also logs the error that ends the block, an interrupt included.
 
     Args:
-        path: Of the file; its folder exists.
+        path: Of the log; its folder exists.
 
     Attributes:
         lost: Events that could not be written: a full disk, a folder that is gone. A line that was cut short stays in
             the file, and the next one begins on a fresh line.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Place) -> None:
         self.lost = 0
         self._host = socket.gethostname()
         self._lock = threading.Lock()
+        self._writer = _Objects(path) if isinstance(path, RemotePath) else _File(path)
 
     def __enter__(self) -> Self:
         return self
@@ -49,6 +58,7 @@ class RunLog:
     ) -> None:
         if kind is not None and error is not None:
             self.event("error", type=kind.__name__, reason=one_line(error))
+        self.flush()
 
     def event(self, name: str, /, **facts: JSON) -> None:
         """Append a line: time (UTC), event, host, pid, and the facts.
@@ -58,38 +68,85 @@ class RunLog:
             facts: What belongs to it. Numbers that JSON cannot hold become text ("nan"); the four names that every
                 line has stay as they are.
         """
-        time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        always: dict[str, JSON] = {"time": time, "event": name, "host": self._host, "pid": os.getpid()}
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        always: dict[str, JSON] = {"time": now, "event": name, "host": self._host, "pid": os.getpid()}
         line = json.dumps(_writable(always | facts | always), ensure_ascii=False, default=str) + "\n"
         with self._lock:
-            if not self._append(line.encode(errors="backslashreplace")):  # \udc80, as JSON writes it too
-                self.lost += 1
+            self.lost += self._writer.append(line.encode(errors="backslashreplace"))  # \udc80, as JSON writes it too
 
-    def _append(self, line: bytes) -> bool:
-        """Whether the whole line is in the file."""
+    def flush(self) -> None:
+        """Write what waits to be written, which in a folder is nothing."""
+        with self._lock:
+            self.lost += self._writer.flush()
+
+
+def read_log(path: Place) -> Iterator[dict[str, JSON]]:
+    """The events of a log, oldest first; lines that a kill or a full disk cut short are left out.
+
+    Raises:
+        RunError: The log cannot be read.
+    """
+    try:
+        for part in _objects(path).iterdir() if isinstance(path, RemotePath) else (path,):
+            with part.open("rb") as file:
+                yield from filter(None, map(_parsed, file))
+    except OSError as error:
+        reason = error.strerror or "nothing there"
+        raise RunError(f"cannot read {path} ({reason}); the log of a run is RUN/{LOG_FILE}") from error
+
+
+class _File:
+    """A log in a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, line: bytes) -> int:
+        """Write a line; how many were lost."""
         try:
             with self.path.open("a+b", buffering=0) as file:
                 if not _on_a_fresh_line(cast(BinaryIO, file)):
                     line = b"\n" + line
-                return file.write(line) == len(line)
+                return int(file.write(line) != len(line))
         except OSError:
-            return False
+            return 1
+
+    def flush(self) -> int:
+        """Nothing waits."""
+        return 0
 
 
-def read_log(path: Path) -> Iterator[dict[str, JSON]]:
-    """The events of a log, oldest first; lines that a kill or a full disk cut short are left out.
+class _Objects:
+    """A log in a store."""
 
-    Raises:
-        RunError: The file cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                event = _parsed(line)
-                if event is not None:
-                    yield event
-    except OSError as error:
-        raise RunError(f"cannot read {path} ({error.strerror}); the log of a run is RUN/{LOG_FILE}") from error
+    def __init__(self, path: RemotePath) -> None:
+        session = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        self.folder, self.session = _objects(path), f"{session}-{os.getpid()}"
+        self.count, self.lines = 0, list[bytes]()
+        self.written = time.monotonic()
+
+    def append(self, line: bytes) -> int:
+        """Keep a line; how many were lost, where it was time to write them."""
+        self.lines.append(line)
+        return self.flush() if time.monotonic() - self.written >= OBJECT_SECONDS else 0
+
+    def flush(self) -> int:
+        """Write what was kept; how many lines were lost."""
+        lines, self.lines = self.lines, []
+        self.written = time.monotonic()
+        if not lines:
+            return 0
+        try:
+            write_text(self.folder / f"{self.session}-{self.count:06d}.jsonl", b"".join(lines).decode())
+        except RunError:
+            return len(lines)
+        self.count += 1
+        return 0
+
+
+def _objects(path: RemotePath) -> RemotePath:
+    """Where the objects of a log lie."""
+    return path.with_suffix("")
 
 
 def _parsed(line: bytes) -> dict[str, JSON] | None:

@@ -17,24 +17,17 @@ from typing import Literal, Self, TypeAlias, get_args
 
 from advcam.errors import RunError
 from advcam.store.files import write_text
+from advcam.store.places import Place
+from advcam.store.retries import retries_so_far
 
 METRICS_FILE, PROMETHEUS_FILE = "metrics.json", "metrics.prom"
 #: Seconds between two writes.
 PERIOD = 10.0
 _MINUTE = 60
 
-Counter: TypeAlias = Literal[
-    "pictures", "pictures_skipped", "shards", "shard_retries", "shard_failures", "written_bytes"
-]
+Counter: TypeAlias = Literal["pictures", "pictures_skipped", "shards", "shard_retries", "shard_failures"]
 """What only grows."""
-Gauge: TypeAlias = Literal[
-    "pictures_planned",
-    "pictures_already_done",
-    "shards_in_flight",
-    "read_ahead_pictures",
-    "write_behind_results",
-    "workers",
-]
+Gauge: TypeAlias = Literal["pictures_planned", "pictures_already_done", "workers"]
 """What goes up and down."""
 
 #: What each number means; the order of both files.
@@ -49,13 +42,10 @@ MEANING = {
     "pictures_per_second": "Pictures finished a second since the start of the session.",
     "pictures_per_second_last_minute": "Pictures finished a second in the last 60 seconds.",
     "shards": "Shards finished in this session.",
-    "shards_in_flight": "Shards that are being worked at.",
-    "shard_retries": "Shards given out again after a failure.",
-    "shard_failures": "Shards that a worker did not finish: it died, or raised an error.",
-    "workers": "Workers alive.",
-    "read_ahead_pictures": "Pictures read and waiting for the network.",
-    "write_behind_results": "Results waiting to be written.",
-    "written_bytes": "Bytes written to the store of the run.",
+    "shard_retries": "Shards done again because a worker died over them.",
+    "shard_failures": "Shards that could not be kept, such as on a full disk.",
+    "workers": "Workers that finished a shard in the last 10 minutes.",
+    "store_retries": "Requests to an object store that this process had to repeat.",
     "resident_memory_bytes": "Memory of this process.",
     "resident_memory_peak_bytes": "Most memory that this process has had.",
 }
@@ -67,14 +57,14 @@ class Metrics:
     As a context manager it writes at the end, with `running` 0.
 
     Args:
-        folder: The run directory.
+        folder: The run directory; in an object store the files are objects.
         clock: Seconds that only grow.
 
     Attributes:
         lost: Writes that failed, such as on a full disk; the next one tries again.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, folder: Place, clock: Callable[[], float] = time.monotonic) -> None:
         self.folder, self.lost = folder, 0
         self._clock, self._began, self._start = clock, clock(), time.time()
         self._values: dict[str, int] = dict.fromkeys((*get_args(Counter), *get_args(Gauge)), 0)
@@ -113,6 +103,7 @@ class Metrics:
                 "running": int(self._running),
                 "start_time_seconds": round(self._start, 3),
                 "update_time_seconds": round(time.time(), 3),
+                "store_retries": retries_so_far(),
                 "pictures_per_second": _rate(self._values["pictures"], elapsed),
                 "pictures_per_second_last_minute": self._last_minute(elapsed),
                 "resident_memory_bytes": resident,
@@ -160,7 +151,7 @@ def prometheus_text(values: Mapping[str, float | None], run: str) -> str:
     for name, value in values.items():
         if value is None:
             continue
-        counts = name in get_args(Counter)
+        counts = name in (*get_args(Counter), "store_retries")
         metric = f"advcam_{name}_total" if counts else f"advcam_{name}"
         lines.append(f"# HELP {metric} {MEANING[name]}")
         lines.append(f"# TYPE {metric} {'counter' if counts else 'gauge'}")

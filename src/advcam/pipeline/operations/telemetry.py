@@ -4,14 +4,17 @@ A line of the log for the start, each shard, each skip and the end; finished pic
 """
 
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from advcam.errors import one_line
 from advcam.pipeline.operations.log import LOG_FILE, RunLog
 from advcam.pipeline.operations.metrics import Metrics
+from advcam.store.places import Place
 from advcam.store.run import JSON
+
+#: A worker counts as alive so many seconds after its last shard.
+WORKER_SECONDS = 600.0
 
 
 class Telemetry:
@@ -22,14 +25,14 @@ class Telemetry:
 
     Attributes:
         log: For events of other kinds.
-        metrics: For numbers that no event carries: workers, what waits to be read or written.
+        metrics: The numbers.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self.log, self.metrics = RunLog(folder / LOG_FILE), Metrics(folder)
         self._began = time.monotonic()
         self._interrupted = False
-        self._in_flight: set[str] = set()
+        self._heard: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -41,13 +44,12 @@ class Telemetry:
         failed = error is not None and not self._interrupted
         outcome = "failed" if failed else "interrupted" if self._interrupted else "done"
         reason: dict[str, JSON] = {} if error is None else {"type": type(error).__name__, "reason": one_line(error)}
-        self._in_flight.clear()
-        self.metrics.gauge("shards_in_flight", 0)
         with self.metrics:  # writes them a last time
             numbers = self.metrics.values()
         counts = {name: numbers[name] for name in ("pictures", "pictures_skipped", "shards", "shard_failures")}
         seconds = round(time.monotonic() - self._began, 1)
         self.log.event("ended", outcome=outcome, seconds=seconds, **counts, **reason)
+        self.log.flush()
 
     def started(self, command: str, pictures: int, already_done: int = 0, **facts: JSON) -> None:
         """The session knows its work.
@@ -74,48 +76,36 @@ class Telemetry:
         self.metrics.count("pictures_skipped")
         self.metrics.write_if_due()
 
-    def shard_started(self, shard: str) -> None:
-        """A shard is given to a worker."""
-        self._in_flight.add(shard)
-        self._flying()
-
-    def shard_done(self, shard: str, pictures: int, seconds: float, written_bytes: int = 0, worker: str = "") -> None:
+    def shard_done(self, shard: str, pictures: int, seconds: float, worker: str = "", attempts: int = 1) -> None:
         """A shard is finished and stored.
 
         Args:
             shard: Its name.
             pictures: Computed in it.
             seconds: It took.
-            written_bytes: To the store.
-            worker: Who did it, where there are several.
+            worker: Who did it.
+            attempts: More than 1 where workers died over it.
         """
         facts: dict[str, JSON] = {"shard": shard, "pictures": pictures, "seconds": round(seconds, 3)}
-        self.log.event("shard done", **facts, bytes=written_bytes, **({"worker": worker} if worker else {}))
+        self.log.event("shard done", **facts, worker=worker, attempts=attempts)
         self.metrics.count("shards")
-        self.metrics.count("written_bytes", written_bytes)
-        self._in_flight.discard(shard)
-        self._flying()
+        self._counted(worker, attempts)
 
-    def shard_failed(self, shard: str, reason: str, again: bool, worker: str = "") -> None:
-        """A worker died with a shard, or raised an error over it.
-
-        Args:
-            shard: Its name.
-            reason: In a line.
-            again: It is given out once more.
-            worker: Who failed.
-        """
-        self.log.event("shard failed", shard=shard, reason=reason, again=again, worker=worker)
+    def shard_failed(self, shard: str, reason: str, worker: str = "", attempts: int = 1) -> None:
+        """A shard could not be kept, and is given up in this session."""
+        self.log.event("shard failed", shard=shard, reason=reason, worker=worker, attempts=attempts)
         self.metrics.count("shard_failures")
-        self.metrics.count("shard_retries", int(again))
-        self._in_flight.discard(shard)
-        self._flying()
+        self._counted(worker, attempts)
 
     def interrupted(self) -> None:
         """The session was asked to end (Ctrl-C, SIGTERM), and what it has is being put away."""
         self._interrupted = True
         self.log.event("interrupted")
 
-    def _flying(self) -> None:
-        self.metrics.gauge("shards_in_flight", len(self._in_flight))
+    def _counted(self, worker: str, attempts: int) -> None:
+        now = time.monotonic()
+        self._heard[worker] = now
+        self._heard = {name: at for name, at in self._heard.items() if now - at < WORKER_SECONDS}
+        self.metrics.gauge("workers", len(self._heard))
+        self.metrics.count("shard_retries", attempts - 1)
         self.metrics.write_if_due()
