@@ -76,6 +76,25 @@ def test_what_the_process_was_started_to_ignore_stays_ignored():
     assert process.returncode == 143
 
 
+def test_a_forked_process_ends_as_it_would_without():
+    code = """
+import os, signal, time
+from advcam.pipeline.operations.shutdown import ends_cleanly
+with ends_cleanly() as ending:
+    child = os.fork()
+    if child == 0:
+        try:
+            time.sleep(60)
+        finally:
+            os._exit(7)  # where something was raised
+    time.sleep(0.2)
+    os.kill(child, signal.SIGTERM)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), ending.signal)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert (found.stdout, found.stderr) == (f"{-signal.SIGTERM} None\n", "")
+
+
 def test_terminated_is_what_handles_ctrl_c_handles():
     assert issubclass(Terminated, KeyboardInterrupt)
 

@@ -3,6 +3,7 @@
 What a run has finished is on disk whatever happens. A clean end adds the work at hand, the lists and the report.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ def ends_cleanly() -> Iterator[Ending]:
 
     The same signal a second time ends the process at once, as the system does. One of each counts as one request:
     torchrun sends SIGTERM after the terminal's SIGINT. A signal that the process was started to ignore (a shell's
-    background job) stays ignored. In other threads than the main one nothing is changed.
+    background job) stays ignored. In forked processes and in other threads than the main one nothing is changed.
 
     Yields:
         Which signal came.
@@ -50,7 +51,14 @@ def ends_cleanly() -> Iterator[Ending]:
         yield ending
         return
 
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    process = os.getpid()
+
     def asked(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:
+            signal.signal(number, before[Signals(number)])
+            signal.raise_signal(number)
+            return
         signal.signal(number, signal.SIG_DFL)
         if ending.signal is not None:
             return
@@ -58,8 +66,8 @@ def ends_cleanly() -> Iterator[Ending]:
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     with handlers_kept():
-        for number in _SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
+        for number, handler in before.items():
+            if handler not in (None, signal.SIG_IGN):
                 signal.signal(number, asked)
         yield ending
 
