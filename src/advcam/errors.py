@@ -1,8 +1,18 @@
 """The errors of advcam, and how it speaks: each message says what was expected, what came and what to do."""
 
+#: Characters of an error that are shown: the place and the problem stand first, the advice last.
+_FIRST, _LAST = 1500, 500
+
 
 class AdvcamError(Exception):
-    """Base of every error that advcam raises on purpose; the command line prints it as one line."""
+    """Base of every error that advcam raises on purpose; the command line prints it as one line.
+
+    Errors quote names from files of others: they are cut where they are endless, and characters that no terminal should
+    get (escape sequences, changes of direction, half characters) are spelt out.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class SettingError(AdvcamError, ValueError):
@@ -39,6 +49,15 @@ class DivergedError(ModelError):
 
 class RunError(AdvcamError):
     """A run directory cannot be used: of another run, read-only, full, or damaged."""
+
+
+def printable(text: str) -> str:
+    """A text that any terminal can show: not too long, and control characters spelt out in hexadecimal."""
+    if len(text) > _FIRST + _LAST:
+        text = f"{text[:_FIRST]} [..] {text[-_LAST:]}"
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in text)
 
 
 def one_line(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from advcam.attribution.response import LinearResponse
 from advcam.classifiers.catalogue import EMBEDDED, embedded_file
 from advcam.classifiers.layers import LayerResponder
 from advcam.classifiers.names import ClassIndex, imagenet_classes, read_class_names
-from advcam.errors import LabelError, ModelError, WeightsError
+from advcam.errors import LabelError, ModelError, WeightsError, one_line
 
 
 @pytest.fixture(scope="module")
@@ -143,13 +143,16 @@ def test_class_names_from_a_file(tmp_path: Path) -> None:
     assert network.class_id("maçã") == 1
 
 
+UNREADABLE_NAMES = "cannot read class names from {path} ({reason}): expected a UTF-8 text file, one name a line"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "the class name file {path} is empty; expected one different name a line"),
         (b"a\nb\na\n", "the class name file {path} names a more than once; expected one different name a line"),
-        (b"\xff\xfe\x00", "cannot read class names from {path}: expected a UTF-8 text file, one name a line"),
-        (None, "cannot read class names from {path}: expected a UTF-8 text file, one name a line"),
+        (b"\xff\xfe\x00", UNREADABLE_NAMES),
+        (None, UNREADABLE_NAMES),
     ],
 )
 def test_unusable_class_name_files(tmp_path: Path, content: bytes | None, message: str) -> None:
@@ -158,7 +161,8 @@ def test_unusable_class_name_files(tmp_path: Path, content: bytes | None, messag
         path.write_bytes(content)
     with pytest.raises(LabelError) as caught:
         load_classifier("resnet10t", weights="random", class_names=path)
-    assert str(caught.value) == message.format(path=path)
+    reason = one_line(caught.value.__cause__) if caught.value.__cause__ else ""
+    assert str(caught.value) == message.format(path=path, reason=reason)
 
 
 # Other networks

@@ -1,6 +1,7 @@
 """Names of classes, and finding a class by what a user wrote."""
 
 import difflib
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -8,7 +9,15 @@ from typing import Any
 
 from timm.data.imagenet_info import ImageNetInfo
 
-from advcam.errors import LabelError
+from advcam import untrusted
+from advcam.errors import LabelError, one_line
+
+#: Bytes of a list of class names; that of ImageNet-21k has about 0.5 MB.
+_MOST_BYTES = 16 * 2**20
+#: Digits of a class number from which on it is none.
+_DIGITS = 10
+#: Characters of a label that is compared to all names, which takes long.
+_LONGEST_COMPARED = 200
 
 
 class ClassIndex:
@@ -44,12 +53,13 @@ class ClassIndex:
         if len(found) > 1:
             candidates = " or ".join(repr(self.names[class_id]) for class_id in sorted(found))
             raise LabelError(f"the label {label!r} fits several classes: write {candidates}")
-        if key.isdecimal() and int(key) < len(self.names):
+        if key.isdecimal() and len(key) < _DIGITS and int(key) < len(self.names):
             return int(key)
         raise LabelError(self._unknown(label, key))
 
     def _unknown(self, label: str | int, key: str) -> str:
-        words = () if key.lstrip("-").isdecimal() else self._ids
+        comparable = not key.lstrip("-").isdecimal() and len(key) <= _LONGEST_COMPARED
+        words = self._ids if comparable else ()
         near = difflib.get_close_matches(key, words, n=3, cutoff=0.7)
         suggested = dict.fromkeys(self.names[class_id] for word in near for class_id in self._ids[word])
         hint = f"did you mean {' or '.join(map(repr, suggested))}? " if suggested else ""
@@ -82,11 +92,13 @@ def read_class_names(path: Path) -> ClassIndex:
         LabelError: The file is missing, not text, empty, or names a class twice.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabelError(f"cannot read class names from {path}: expected a UTF-8 text file, one name a line") from error
+        lines = untrusted.read_text(path, _MOST_BYTES).splitlines()
+    except (OSError, ValueError) as error:
+        raise LabelError(
+            f"cannot read class names from {path} ({one_line(error)}): expected a UTF-8 text file, one name a line"
+        ) from error
     names = [line.strip() for line in lines if line.strip()]
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if not names or repeated:
         problem = f"names {', '.join(repeated[:3])} more than once" if repeated else "is empty"
         raise LabelError(f"the class name file {path} {problem}; expected one different name a line")

@@ -16,6 +16,7 @@ from advcam.errors import WeightsError
 #: Keys under which training scripts keep the weights, and prefixes that wrappers put before each name.
 CONTAINERS = ("state_dict", "model", "model_state_dict", "net")
 PREFIXES = ("module.", "model.", "_orig_mod.")
+_MOST_WRAPPERS = 8
 
 
 def read_weights(path: str | PathLike[str]) -> dict[str, Tensor]:
@@ -31,7 +32,7 @@ def read_weights(path: str | PathLike[str]) -> dict[str, Tensor]:
     for key in CONTAINERS:
         if isinstance(state.get(key), Mapping):
             state = state[key]
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    tensors = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if not tensors:
         raise WeightsError(f"{path} holds no tensors; expected a state dict (names to tensors)")
     return tensors
@@ -80,7 +81,9 @@ def load_by_position(module: nn.Module, path: str | PathLike[str]) -> None:
 
 def _unwrapped(tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Without the prefixes of wrappers, for a network that does not itself have such names."""
-    while not tensors.keys() & own.keys():
+    for _ in range(_MOST_WRAPPERS):
+        if tensors.keys() & own.keys():
+            break
         prefix = next((p for p in PREFIXES if all(name.startswith(p) for name in tensors)), None)
         if prefix is None:
             break

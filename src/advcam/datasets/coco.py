@@ -119,16 +119,14 @@ class COCO(Dataset):
             )
         width, height = index.size(name)
         mask = np.zeros((height, width), dtype=np.int32)
-        instances = []
+        # The size of the instance that a pixel shows: the order is that of sizes, but one instance is held at a time.
+        shown = np.full((height, width), height * width + 1, dtype=np.int32)
         for annotation in picture.annotations:
             class_id, crowd = self._class_of(index, annotation), _is_crowd(index, annotation)
             pixels = segment_pixels(annotation.segmentation, height, width, _where(index, annotation))
-            if crowd:
-                mask[pixels] = IGNORE
-            else:
-                instances.append((class_id, pixels))
-        for class_id, pixels in sorted(instances, key=lambda instance: -int(instance[1].sum())):
-            mask[pixels] = class_id + 1
+            size = height * width + 1 if crowd else int(pixels.sum())
+            pixels &= shown >= size
+            mask[pixels], shown[pixels] = IGNORE if crowd else class_id + 1, size
         return mask
 
     def boxes(self, id_: str) -> tuple[Box, ...]:

@@ -103,7 +103,10 @@ def read_index(path: Path) -> CocoIndex:
 
 def short(value: object) -> str:
     """A value of a JSON, cut to what fits into an error."""
-    text = json.dumps(value)
+    try:
+        text = json.dumps(value)
+    except RecursionError:
+        text = "nested lists or objects"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

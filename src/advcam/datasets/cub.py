@@ -11,12 +11,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.lists import read_fields
-from advcam.datasets.reading import inside
-from advcam.errors import DatasetError, one_line
+from advcam.datasets.reading import inside, open_png
+from advcam.errors import DatasetError
 from advcam.types import Box, Mask, Sample
 
 _FLAGS = {"train": "1", "test": "0"}
@@ -126,7 +125,7 @@ class CUB200(Dataset):
             raise DatasetError(f"{self.root / 'images.txt'} lists no picture {id_!r}; name one of its pictures")
         where = f"{self.root / 'image_class_labels.txt'}, image {number}"
         label = self._labels.get(number, "missing")
-        class_id = int(label) - 1 if label.isdecimal() else -1
+        class_id = int(label) - 1 if label.isdecimal() and len(label) < 8 else -1
         if not 0 <= class_id < len(self._class_folders):
             raise DatasetError(
                 f"{where}: the class is {label}; classes.txt has 1 to {len(self._class_folders)}; correct the lists"
@@ -183,11 +182,8 @@ class CUB200(Dataset):
 
 def _read_shares(path: Path) -> NDArray[np.uint8]:
     """Share of the annotators who saw a bird, (H, W), 0 to 255."""
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            return np.asarray(image.convert("L"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DatasetError(f"{path} cannot be read as a mask ({one_line(error)}); restore the file") from error
+    with open_png(path) as image:
+        return np.asarray(image.convert("L"))
 
 
 def _read_box(class_id: int, fields: list[str], where: str) -> Box:

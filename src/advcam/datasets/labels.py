@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
+from advcam import untrusted
 from advcam.datasets.pictures import absolute
 from advcam.errors import LabelError, one_line
 from advcam.types import Sample
@@ -56,6 +57,8 @@ def read_label_table(path: Path) -> dict[str, Labels]:
         header = [column.strip() for column in next(reader, [])]
         if not {"image", "labels"} <= set(header):
             raise LabelError(f"{path} needs the columns image,labels in its first line; it has {','.join(header)}")
+        if header.count("image") > 1 or header.count("labels") > 1:
+            raise LabelError(f"{path} has a column twice ({','.join(header)}); keep one column image and one labels")
         table: dict[str, Labels] = {}
         for row in reader:
             if row:
@@ -89,7 +92,7 @@ def label_samples(samples: Sequence[Sample], source: str | Path) -> LabelledSamp
 
 def _read_text(path: Path) -> str:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = untrusted.read_text(path)
     except FileNotFoundError as error:
         raise LabelError(
             f'{path} does not exist; labels come from "folders", "predicted" or the path of a CSV file'
@@ -99,6 +102,8 @@ def _read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise LabelError(f"{path}, line {line}: not UTF-8 text; save the file as CSV in UTF-8") from error
+    except ValueError as error:
+        raise LabelError(f"{path} has {error}; split the table") from error
     if not text.strip():
         raise LabelError(f"{path} is empty; it needs the header image,labels and a row a picture")
     return text

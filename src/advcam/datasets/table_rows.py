@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from advcam import untrusted
 from advcam.errors import DatasetError, one_line
 
 _REQUIRED = ("image", "labels")
@@ -83,8 +84,9 @@ def _text(where: str, record: dict[str, Any], column: str) -> str | None:
 
 def _csv_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
+        untrusted.check_regular(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(untrusted.limited_lines(file), strict=True)
             header = _check_header(path, [column.strip() for column in next(reader, [])])
             for fields in reader:
                 where = f"{path}, line {reader.line_num}"
@@ -100,6 +102,8 @@ def _csv_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise _unreadable(path, error) from error
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not UTF-8 text; save the table as CSV in UTF-8") from error
+    except untrusted.LineTooLongError as error:
+        raise DatasetError(f"{path} has {error}; save the table as CSV with a line for each picture") from error
     except csv.Error as error:
         raise DatasetError(
             f"{path}, line {reader.line_num}: not valid CSV ({one_line(error)}); mend the quotes"

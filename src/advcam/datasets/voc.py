@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.lists import numbered_lines
+from advcam.datasets.pictures import MAX_PIXELS
 from advcam.datasets.reading import inside, read_xml
 from advcam.datasets.truth import read_class_mask
 from advcam.errors import DatasetError
@@ -138,6 +139,8 @@ class VOC2012(Dataset):
             return None
         where = f"{inside(self.root, f'Annotations/{id_}.xml')}, <size>"
         size = (_pixel(annotation, "size/width", where), _pixel(annotation, "size/height", where))
+        if not 0 < size[0] * size[1] <= MAX_PIXELS:
+            raise DatasetError(f"{where}: {size[0]} x {size[1]} is the size of no picture; correct the file")
         return tuple(_read_box(found, size) for found in self._objects(id_, annotation))
 
     def _annotation(self, id_: str) -> ET.Element | None:

@@ -190,11 +190,11 @@ class WSOL(Dataset):
     def _table(self, path: Path) -> dict[str, str]:
         """What follows each path in a list, lines of the same path joined by a line break; empty without the list."""
         if path not in self._tables:
-            table: dict[str, str] = {}
+            table: dict[str, list[str]] = {}
             for line in read_lines(path) if path.is_file() else ():
                 id_, _, rest = line.partition(",")
-                table[id_] = f"{table[id_]}\n{rest}" if id_ in table else rest
-            self._tables[path] = table
+                table.setdefault(id_, []).append(rest)
+            self._tables[path] = {id_: "\n".join(rows) for id_, rows in table.items()}
         return self._tables[path]
 
     @cached_property

@@ -5,7 +5,6 @@ a JSON object that names, for each class of the data set, the outputs that mean 
 its class by the one output that scores best there.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from advcam import untrusted
 from advcam.attribution import views
 from advcam.attribution.views import working_size
 from advcam.classifiers.classifier import Classifier
@@ -32,8 +32,8 @@ def read_groups(path: Path) -> dict[str, list[int | str]]:
         LabelError: The file is missing, or holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = untrusted.read_json(path)
+    except (OSError, ValueError) as error:
         raise LabelError(
             f"{path} cannot be read as JSON groups of classes ({one_line(error)}); write it again"
         ) from error

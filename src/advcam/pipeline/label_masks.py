@@ -4,7 +4,6 @@ A source is called with a sample and gives its mask in the class numbers of the 
 1, 255 undecided. Sources are plain objects that worker processes can be handed.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from advcam.datasets.dataset import Dataset
 from advcam.errors import DatasetError, RunError, SettingError, counted, one_line
 from advcam.pipeline.evaluation.predictions import MaskFiles
 from advcam.segment.masks import first_of
+from advcam.store.class_file import read_class_file
 from advcam.store.masks import read_mask
 from advcam.types import IGNORE, Mask, Sample
 
@@ -148,7 +148,6 @@ def class_numbers(folder: Path) -> dict[int, str]:
     """
     path = folder / "classes.json"
     try:
-        entries = [entry for entry in json.loads(path.read_text(encoding="utf-8")) if "class_id" in entry]
-        return {int(entry["number"]): str(entry["name"]) for entry in entries}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return {entry.number: entry.name for entry in read_class_file(path)}
+    except (OSError, ValueError) as error:
         raise RunError(f"{path} is damaged ({one_line(error)}); make the masks again in another folder") from error

@@ -6,6 +6,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 from pydantic import Field, ValidationError
 
+from advcam import untrusted
 from advcam.errors import SettingError, one_line
 from advcam.pipeline.config import MethodSettings, OutputSettings, Settings
 from advcam.store.files import write_text
@@ -14,6 +15,19 @@ _HEADER = "# Settings of advcam localize, chosen on labelled pictures; `chosen` 
 _SHOWN = 40  # characters of a wrong value in an error
 _MAX_BYTES = 1_000_000
 _DEEPEST = 10
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """Plain YAML in which no key stands twice: the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:  # noqa: ANN401, PyYAML's own
+        """A dictionary."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} twice", key.start_mark)
+            seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
 
 
 class Provenance(Settings):
@@ -93,35 +107,62 @@ def load_yaml(path: Path) -> Any:  # noqa: ANN401, whatever the file holds
         SettingError: The file is missing, too large, no plain YAML, or nests too deeply.
     """
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise SettingError(f"{path} has more than {_MAX_BYTES:,} bytes; a recipe is a page of text")
-        text = path.read_text(encoding="utf-8")
-        _check_shape(text, path)
-        return yaml.safe_load(text)
-    except SettingError:  # a ValueError, like those of the parser below
-        raise
+        text = untrusted.read_bytes(path, _MAX_BYTES).decode("utf-8")
     except OSError as error:
         raise SettingError(f"cannot read the recipe {path} ({error.strerror}); name a recipe.yaml") from error
+    except UnicodeDecodeError as error:
+        raise SettingError(f"{path} is no plain YAML ({one_line(error)}); mend it or write it anew") from error
+    except ValueError as error:
+        raise SettingError(f"{path} has {error}; a recipe is a page of text") from error
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, where: str, advice: str = "mend it or write it anew") -> Any:  # noqa: ANN401, whatever the text holds
+    """The value of a text in plain YAML.
+
+    Args:
+        text: Of a recipe, or of one value.
+        where: It comes from, for errors.
+        advice: What to do about text that is no YAML.
+
+    Raises:
+        SettingError: It is no plain YAML, or nests too deeply.
+    """
+    try:
+        _check_shape(text, where)
+        return yaml.load(text, Loader=_Loader)  # noqa: S506, a SafeLoader that refuses more
+    except SettingError:
+        raise
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         problem = " ".join(str(error.problem).split())
-        raise SettingError(f"{path} is no plain YAML ({problem}{line}); mend it or write it anew") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SettingError(f"{path} is no plain YAML ({one_line(error)}); mend it or write it anew") from error
+        raise SettingError(f"{where} is no plain YAML ({problem}{line}); {advice}") from error
+    except Exception as error:  # the constructors of !!int, !!bool and !!timestamp raise what they like
+        raise SettingError(f"{where} is no plain YAML ({one_line(error)}); {advice}") from error
 
 
-def _check_shape(text: str, path: Path) -> None:
+def _check_shape(text: str, where: str) -> None:
     """Refuse what a recipe never has before anything is built of it.
 
-    References can blow a page up to gigabytes, and deep nesting takes the parser minutes.
+    References can blow a page up to gigabytes, deep nesting takes the parser minutes, and half a character, which
+    YAML has escapes for, cannot be written again.
     """
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise SettingError(f"{path} uses YAML references (*name); write the values out")
+            raise SettingError(f"{where} uses YAML references (*name); write the values out")
+        if isinstance(event, yaml.ScalarEvent) and not _is_text(event.value):
+            raise SettingError(f"{where} holds {event.value!r}, a half of a character; write it anew")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST:
-            raise SettingError(f"{path} nests more than {_DEEPEST} lists or groups of keys; a recipe is a page of text")
+            raise SettingError(
+                f"{where} nests more than {_DEEPEST} lists or groups of keys; a recipe is a page of text"
+            )
+
+
+def _is_text(value: str) -> bool:
+    """Whether a text can be written: no half of a character stands alone."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def shown(value: object) -> str:

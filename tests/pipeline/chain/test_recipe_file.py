@@ -115,7 +115,8 @@ def test_an_override_that_is_no_yaml() -> None:
     with pytest.raises(SettingError) as caught:
         recipe_file.change({}, ["localize.scales=[1"])
     assert str(caught.value) == (
-        "the value of localize.scales is no YAML (while parsing a flow sequence); put it in quotes"
+        "the value of localize.scales is no plain YAML (expected ',' or ']', but got '<stream end>' in line 1); put it "
+        "in quotes"
     )
 
 

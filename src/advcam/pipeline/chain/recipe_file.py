@@ -16,9 +16,9 @@ from typing import Any, Union, get_args, get_origin
 import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel, ValidationError
 
-from advcam.errors import SettingError, one_line
+from advcam.errors import SettingError
 from advcam.pipeline.chain.settings import ChainSettings
-from advcam.pipeline.recipe import load_yaml, shown
+from advcam.pipeline.recipe import load_yaml, parse_yaml, shown
 from advcam.store.files import write_text
 
 #: Name of the recipe that a run keeps.
@@ -139,10 +139,7 @@ def _override(content: dict[str, Any], text: str) -> None:
     key, equals, value = text.partition("=")
     if not equals or not all(key.split(".")):
         raise SettingError(f"{text!r} changes nothing; write section.key=value, such as train.epochs=3")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise SettingError(f"the value of {key} is no YAML ({one_line(error)}); put it in quotes") from error
+    parsed = parse_yaml(value, f"the value of {key}", "put it in quotes")
     *sections, last = key.split(".")
     for section in sections:
         if not isinstance(content.setdefault(section, {}), dict):

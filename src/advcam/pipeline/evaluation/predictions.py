@@ -6,7 +6,6 @@ the picture (`run/val/cat/1`); extensions of pictures may be left out. So a pred
 taken for one of val/cat/1.jpg.
 """
 
-import json
 import re
 from abc import ABC
 from collections.abc import Iterable, Sequence
@@ -24,6 +23,7 @@ from advcam.datasets.sizes import stored_size
 from advcam.errors import DatasetError, PictureError, SettingError, one_line
 from advcam.pipeline.class_match import Groups
 from advcam.pipeline.evaluation.coco_results import coco_numbers, read_results
+from advcam.store.class_file import read_class_file
 from advcam.store.maps import MapStore
 from advcam.types import Box, FloatArray, Mask, Sample
 
@@ -104,7 +104,7 @@ class RunMaps(Predictions):
         for name, members in (own if groups is None else groups).items():
             for member in members:
                 self._classes.setdefault(_folded(member), []).append(dataset.class_id(name))
-        super().__init__(self.store.index(), folder)
+        super().__init__(self.store.ids(), folder)
 
     def maps(self, name: str, sample: Sample) -> tuple[tuple[int, ...], FloatArray]:
         """Maps of the run; outputs of the classifier that stand for one class are joined by their maximum."""
@@ -271,12 +271,11 @@ def _numbers_of_run(path: Path, dataset: Dataset) -> dict[int, int]:
     set lacks one of them, or the file is another's or not there, the numbers stay as they are.
     """
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        outputs = [(int(e["number"]), str(e["name"]), str(e["class_id"])) for e in entries if "class_id" in e]
-    except (OSError, ValueError, KeyError, TypeError):
+        entries = read_class_file(path)
+    except (OSError, ValueError):
         return {}
     known = {_folded(name): number + 1 for number, name in enumerate(dataset.class_names)}
-    found = {number: known.get(_folded(name)) or known.get(output) for number, name, output in outputs}
+    found = {one.number: known.get(_folded(one.name)) or known.get(str(one.class_id)) for one in entries}
     complete = {number: there for number, there in found.items() if there is not None}
     return complete if len(complete) == len(found) else {}
 
