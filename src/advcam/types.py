@@ -16,6 +16,7 @@ from safetensors.numpy import save as serialise
 
 from advcam.colours import blend, heat
 from advcam.errors import PictureError, RunError, SettingError, one_line
+from advcam.untrusted import parse_json
 
 FloatArray = NDArray[np.float32]
 BoxContours = Literal["largest", "all"]
@@ -235,7 +236,7 @@ class Attribution:
         """
         try:
             with safe_open(path, framework="numpy") as file:
-                facts = json.loads((file.metadata() or {})["advcam"])
+                facts = parse_json((file.metadata() or {})["advcam"].encode())
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
             height, width = facts["image_size"]
             return cls(

@@ -3,7 +3,6 @@
 segmenter/  best.safetensors  classes.txt  segmenter.json
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -15,6 +14,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from advcam import untrusted
 from advcam.classifiers.catalogue import checked_device
 from advcam.classifiers.names import ClassIndex
 from advcam.errors import RunError, WeightsError, one_line
@@ -83,7 +83,7 @@ def load_segmenter(folder: str | PathLike[str], device: str | torch.device = "cp
             "segment or advcam run, or finish its training"
         )
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = untrusted.read_json(path)
         if facts["advcam_segmenter"] != FORMAT_VERSION:
             raise ValueError(f"it has format {facts['advcam_segmenter']}, expected {FORMAT_VERSION}")
         settings = SegmenterSettings(**facts["settings"])

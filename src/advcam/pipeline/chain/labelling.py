@@ -19,6 +19,7 @@ from advcam.pipeline.chain.settings import PseudoLabelSettings
 from advcam.pipeline.chain.stage import Outcome, Watcher
 from advcam.pseudo.labels import PseudoLabel, PseudoSettings, pseudo_label
 from advcam.pseudo.objects import instances, mask_boxes
+from advcam.store.class_file import read_class_file
 from advcam.store.classes import MOST_FIXED, ClassNumbers
 from advcam.store.entries import PictureEntries
 from advcam.store.files import write_text
@@ -63,9 +64,8 @@ def names_of_run(run: Path) -> tuple[str, ...]:
     """
     path = run / "classes.json"
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        names = {int(entry["class_id"]): str(entry["name"]) for entry in entries if "class_id" in entry}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        names = {entry.class_id: entry.name for entry in read_class_file(path)}
+    except (OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or one_line(error)
         raise RunError(f"{path} is missing or damaged ({problem}); localize again in another folder") from error
     count = max(names, default=-1) + 1

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from advcam import untrusted
 from advcam.datasets.dataset import Dataset
 from advcam.errors import RunError, SettingError, one_line
 from advcam.store.files import write_text
@@ -210,7 +211,7 @@ def read_record(path: Path) -> StageRecord:
         RunError: It is missing or damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = untrusted.read_json(path)
         return StageRecord(**{**content, "facts": _pairs(content["facts"]), "skipped": _pairs(content["skipped"])})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RunError(f"{path} is damaged ({one_line(error)}); delete it: its stage is done anew") from error

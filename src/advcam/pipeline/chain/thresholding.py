@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from advcam import untrusted
 from advcam.datasets.catalogue import open_dataset
 from advcam.errors import RunError, SettingError, one_line
 from advcam.evaluate.selection import LabelFree
@@ -92,6 +93,9 @@ def read_threshold(folder: Path) -> float:
     """
     path = folder / "threshold.json"
     try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["threshold"])
+        threshold = untrusted.read_json(path)["threshold"]
+        if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+            raise ValueError("a threshold lies between 0 and 1")
+        return float(threshold)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is missing or damaged; do its stage anew: --from {NAME}") from error

@@ -1,8 +1,8 @@
 """The stage "train": the classifier, from the image labels alone."""
 
-import json
 from pathlib import Path
 
+from advcam import untrusted
 from advcam.errors import RunError, SettingError, one_line
 from advcam.pipeline.chain.pictures import Pictures
 from advcam.pipeline.chain.settings import ChainSettings
@@ -91,7 +91,7 @@ def trained_model(run: Path) -> ModelSettings:
     folder = run / "classifier" if (run / "classifier").is_dir() else run
     path = folder / FACTS_FILE
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = untrusted.read_json(path)
         return ModelSettings(
             model=facts["model"],
             weights=folder / BEST_FILE,

@@ -18,6 +18,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
+from advcam import untrusted
 from advcam.attribution.advcam import AdvCAM
 from advcam.attribution.method import Classifier, Method
 from advcam.datasets.dataset import Dataset
@@ -290,7 +291,7 @@ class TrialLog:
             whole = content[: content.rfind(b"\n") + 1]
             if whole != content:
                 os.truncate(self.path, len(whole))
-            trials = [_trial(json.loads(line)) for line in whole.splitlines()]
+            trials = [_trial(untrusted.parse_json(line)) for line in whole.splitlines()]
         except OSError as error:
             raise RunError(f"cannot read {self.path} ({error.strerror}); choose another --out") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
