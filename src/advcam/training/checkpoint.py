@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from advcam.errors import RunError, one_line
 from advcam.store.files import replacing
 from advcam.store.run import JSON
+from advcam.untrusted import parse_json
 
 FORMAT_VERSION = 1
 _MODEL, _OPTIMIZER = "model.", "optimizer."
@@ -129,26 +130,27 @@ def read_state(
     """
     try:
         with safe_open(path, framework="pt") as file:
-            content = json.loads((file.metadata() or {})[_KEY])
+            content = parse_json((file.metadata() or {})[_KEY].encode())
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
-        record = Record(**content["record"])
+        record, scaler = Record(**content["record"]), content["scaler"]
+        version, stored, scalars = content["version"], content["facts"], content["optimizer"]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path} is damaged or no state of a training ({one_line(error)}); delete it to start again"
         ) from error
-    if content["version"] != FORMAT_VERSION:
-        raise RunError(f"{path} has format {content['version']}, expected {FORMAT_VERSION}; delete it to start again")
-    if differing := differences(content["facts"], facts):
+    if version != FORMAT_VERSION:
+        raise RunError(f"{path} has format {version}, expected {FORMAT_VERSION}; delete it to start again")
+    if differing := differences(stored, facts):
         raise RunError(
             f"{path.parent} holds a training with other settings: {differing}; choose another folder, or delete this "
             "one to start again"
         )
     try:
         model.load_state_dict({n.removeprefix(_MODEL): v for n, v in tensors.items() if n.startswith(_MODEL)})
-        optimizer.load_state_dict(_optimizer_state(tensors, content["optimizer"], optimizer))
-    except (RuntimeError, ValueError) as error:
+        optimizer.load_state_dict(_optimizer_state(tensors, scalars, optimizer))
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} is the state of another network; choose another folder or delete this one") from error
-    return record, content["scaler"]
+    return record, scaler
 
 
 def differences(stored: JSON, current: JSON) -> str:

@@ -15,7 +15,6 @@ from accelerate.state import PartialState  # type: ignore[import-untyped]
 from accelerate.utils import gather_object  # type: ignore[import-untyped]
 
 from advcam import untrusted
-from advcam import untrusted
 from advcam.attribution.precision import resolve
 from advcam.classifiers.catalogue import checked_device, load_classifier
 from advcam.classifiers.classifier import Classifier
