@@ -135,6 +135,8 @@ class RemotePath:
             FileNotFoundError: Nothing does.
         """
         own = str(self._key)
+        if not self.is_dir():  # s3fs looks through the parent otherwise, however much lies there
+            raise FileNotFoundError(str(self))
         keys = self._ask(lambda: _filesystem(self.scheme).ls(own, detail=False, refresh=True))
         names = {PurePosixPath(key).name for key in keys if key.strip("/") != own}
         return iter([self / name for name in sorted(names)])

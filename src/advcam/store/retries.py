@@ -91,10 +91,12 @@ def retried(request: Callable[[], Result], place: object) -> Result:
 def passes(error: BaseException) -> bool:
     """Whether an error is of the network, or of a store that is busy or failing, and may be gone at the next try."""
     for link in _chain(error):
+        if _PASSING_KINDS & {kind.__name__ for kind in type(link).__mro__}:
+            return True
         status, code = _answer(link)
         if status is not None:
             return status >= _SERVERS_FAULT or status in (_TOO_MANY, _TIMED_OUT) or code in _PASSING_CODES
-    return any(_PASSING_KINDS & {kind.__name__ for kind in type(link).__mro__} for link in _chain(error))
+    return False
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -110,5 +112,5 @@ def _answer(error: BaseException) -> tuple[int | None, str]:
     if isinstance(response, dict):  # of botocore
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return status, str(response.get("Error", {}).get("Code", ""))
-    status = getattr(error, "status_code", getattr(error, "code", None))  # of Azure, of gcsfs
+    status = vars(error).get("status_code", vars(error).get("code"))  # of Azure, of gcsfs
     return (status, "") if isinstance(status, int) else (None, "")
