@@ -13,7 +13,7 @@ from PIL import Image
 
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.pictures import FORMATS, read_picture
-from advcam.errors import AdvcamError, DatasetError, one_line
+from advcam.errors import AdvcamError, DatasetError, one_line, printable
 from advcam.types import IGNORE, Box, Sample
 
 #: Findings of one kind that are named; the others are only counted.
@@ -41,7 +41,7 @@ class Findings:
         """One more problem."""
         self.counts[kind] += 1
         if self.counts[kind] <= NAMED:
-            self.named.setdefault(kind, []).append(words)
+            self.named.setdefault(kind, []).append(printable(words))
 
 
 @dataclass

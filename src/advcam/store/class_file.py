@@ -34,7 +34,16 @@ def read_class_file(path: Path) -> tuple[ClassEntry, ...]:
         OSError: It cannot be read.
         ValueError: It is no such file, or gives a number or a class twice.
     """
-    content = untrusted.read_json(path, _MOST_BYTES)
+    return parse_classes(untrusted.read_bytes(path, _MOST_BYTES))
+
+
+def parse_classes(text: bytes) -> tuple[ClassEntry, ...]:
+    """As `read_class_file`, of its text.
+
+    Raises:
+        ValueError: It is no such file, or gives a number or a class twice.
+    """
+    content = untrusted.parse_json(text)
     if not isinstance(content, list):
         raise ValueError("it is no list of classes")
     entries = tuple(_entry(one) for one in content if not (isinstance(one, dict) and "class_id" not in one))
