@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcam.errors import RunError
+from advcam.store.class_file import parse_classes
 from advcam.store.files import write_text
 from advcam.store.places import Place
 from advcam.types import IGNORE
@@ -70,7 +71,9 @@ class ClassNumbers:
 
     def _read(self) -> dict[int, int]:
         try:
-            entries = json.loads(self.path.read_text(encoding="utf-8"))
-            return {int(e["class_id"]): int(e["number"]) for e in entries if "class_id" in e}
-        except (ValueError, TypeError, KeyError, OSError) as error:
+            numbers = {entry.class_id: entry.number for entry in parse_classes(self.path.read_bytes())}
+            if max(numbers, default=0) >= len(self.class_names):
+                raise ValueError("it has a class that the classifier has not")
+            return numbers
+        except (ValueError, OSError) as error:
             raise RunError(f"{self.path} is damaged; delete the run's folder and run the same command again") from error

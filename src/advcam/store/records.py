@@ -10,6 +10,7 @@ from typing import Any, Self
 from advcam.errors import RunError, one_line
 from advcam.store.places import Place
 from advcam.store.remote import RemotePath
+from advcam.untrusted import parse_json
 
 
 class RecordFile:
@@ -82,7 +83,9 @@ class RecordFile:
                 self._file.truncate(place)
                 break
             try:
-                row = json.loads(line)
+                row = parse_json(line)
+                if not isinstance(row["content"], dict):
+                    raise TypeError("the content of a line is an object")
                 self._places[row["unit"], row["picture"], row["digest"]] = place
             except (ValueError, KeyError, TypeError) as error:
                 raise RunError(f"{self.path} is damaged; delete it, and what it held is computed again") from error

@@ -22,6 +22,7 @@ from advcam.errors import RunError, SettingError, one_line
 from advcam.store.files import PARTIAL, remove_leftovers, try_lock, write_text
 from advcam.store.places import Place
 from advcam.store.remote import PROBE, RemotePath, probe
+from advcam.untrusted import parse_json
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 """A value that JSON can hold."""
@@ -171,8 +172,8 @@ class RunDirectory:
                 )
             return None
         try:
-            return _checked(json.loads(path.read_bytes()))
-        except ValueError as error:
+            return _checked(parse_json(path.read_bytes()))
+        except (ValueError, RecursionError) as error:
             raise RunError(
                 f"{path} is damaged or not of this version of advcam ({one_line(error)}); choose another "
                 "--out or delete the folder"
