@@ -185,7 +185,7 @@ def test_a_full_disk_is_one_line(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pyarrow.parquet.write_table", full)
+    monkeypatch.setattr("advcam.store.files.os.fsync", full)
     assert localize(photographs, tmp_path / "run", *FAST, "--quiet") == 2
     assert "No space left on device" in error_line(capsys)
     monkeypatch.undo()

@@ -66,8 +66,7 @@ def summary_of(out: Path) -> dict:
 
 def stored_classes(out: Path) -> dict[str, list[str]]:
     """Names of the outputs that were explained, by picture."""
-    with MapStore(out / "maps") as store:
-        return {id_: list(store.get(id_).attribution.class_names) for id_ in store.index()}
+    return {row.sample_id: list(row.attribution.class_names) for row in MapStore(out / "maps")}
 
 
 def labels_of(data: Path, split: str = "train") -> dict[str, list[str]]:

@@ -64,7 +64,7 @@ def maps(folder: Path) -> dict[str, bytes]:
 
 def test_groups_give_what_single_pictures_give(folder: Path, monkeypatch: pytest.MonkeyPatch):
     assert localize(folder, "single", "--report-pictures", "2") == 0
-    monkeypatch.setattr("advcam.pipeline.localize._GROUP_OF_A_CPU", 4)
+    monkeypatch.setattr("advcam.pipeline.shard_maps._GROUP_OF_A_CPU", 4)
     assert localize(folder, "grouped", "--report-pictures", "2") == 0
     one, many = maps(folder / "single"), maps(folder / "grouped")
     assert one.keys() == many.keys()
@@ -75,7 +75,7 @@ def test_groups_give_what_single_pictures_give(folder: Path, monkeypatch: pytest
 
 
 def test_a_broken_picture_of_a_group_is_left_out_alone(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("advcam.pipeline.localize._GROUP_OF_A_CPU", 4)
+    monkeypatch.setattr("advcam.pipeline.shard_maps._GROUP_OF_A_CPU", 4)
     (folder / "pictures" / "1.png").write_bytes(b"no picture")
     assert localize(folder, "run", "--method", "cam") == 1
     summary = json.loads((folder / "run" / "summary.json").read_text())

@@ -14,6 +14,7 @@ from rich.markup import escape
 import advcam
 from advcam.cli.analyze import analyze
 from advcam.cli.data import data
+from advcam.cli.engines import Engines, opened
 from advcam.cli.evaluate import evaluate
 from advcam.cli.onnx import onnx
 from advcam.cli.predict import predict
@@ -91,7 +92,7 @@ def demo(*, out: Path = Path("advcam-demo"), quiet: bool = False, json_: Json = 
 def localize(
     *inputs: str,
     labels: str | None = None,
-    out: Path,
+    out: str,
     data: Path | None = None,
     split: str | None = None,
     layout: str | None = None,
@@ -129,6 +130,8 @@ def localize(
     boxes: Literal["largest", "all"] | None = None,
     overlays: bool | None = None,
     report_pictures: int | None = None,
+    shard_pictures: int | None = None,
+    engines: Engines | None = None,
     dry_run: bool = False,
     quiet: bool = False,
     json_: Json = False,
@@ -139,7 +142,7 @@ def localize(
         inputs: Pictures, folders (searched through), or patterns in quotes.
         labels: A CSV (image,labels; several separated by ;), "folders" (name of the picture's folder) or "predicted".
             A data set brings its own.
-        out: Folder of the run.
+        out: Folder of the run, or its URL in an object store (s3://bucket/run).
         data: Root folder of a data set, instead of pictures and labels.
         split: Of the data set, such as train.
         layout: Of the data set, see `advcam data layouts`; found out when left away.
@@ -177,12 +180,15 @@ def localize(
         boxes: The largest contour of each class (when left away), or all.
         overlays: Write pictures with their maps over them, as is done when left away.
         report_pictures: Most pictures in report.html; 24 when left away.
+        shard_pictures: Pictures that are worked on together and kept in one file; 64 when left away.
+        engines: Who works on the pictures.
         dry_run: Say what would be done and how long it would take, from a few of the pictures; write nothing.
         quiet: No progress.
         json_: Print the summary as JSON.
     """
     from advcam.pipeline.config import localize_settings
     from advcam.pipeline.recipe import Recipe, read_recipe
+    from advcam.store.places import place
 
     _check_source(inputs, labels, data)
     chosen = Recipe() if recipe is None else read_recipe(recipe)
@@ -223,11 +229,12 @@ def localize(
     source = {"inputs": inputs, "labels": labels or "data", "data": data, "split": split, "layout": layout}
     by_recipe = chosen.chosen if threshold is None and "threshold" in written else None
     source |= {"supervision": by_recipe.supervision if by_recipe else ""}
-    source |= {"labelled": chosen.chosen.labelled if chosen.chosen else ()}
+    source |= {"labelled": chosen.chosen.labelled if chosen.chosen else (), "groups": groups}
+    shards = {} if shard_pictures is None else {"shard_pictures": shard_pictures}
     settings = localize_settings(
-        **source, groups=groups, out=out, top=top, method=given, model=network, outputs=written
+        **source, **shards, out=place(out), top=top, method=given, model=network, outputs=written
     )
-    return _say_plan(settings, json_) if dry_run else _localize(settings, quiet, json_)
+    return _say_plan(settings, json_) if dry_run else _localize(settings, quiet, json_, engines)
 
 
 def _check_source(inputs: Sequence[str], labels: str | None, data: Path | None) -> None:
@@ -254,15 +261,18 @@ def _say_plan(settings: "LocalizeSettings", as_json: bool) -> int:
     return OK
 
 
-def _localize(settings: "LocalizeSettings", quiet: bool, as_json: bool) -> int:
+def _localize(settings: "LocalizeSettings", quiet: bool, as_json: bool, engines: Engines | None = None) -> int:
     from dataclasses import asdict
 
     from advcam.cli.watch import Quiet, Watch, say_summary
     from advcam.pipeline.localize import localize as run_localize
 
     command = "advcam " + shlex.join(sys.argv[1:])
-    with Quiet() if quiet else Watch(_messages) as progress:
-        summary = run_localize(settings, progress, command)
+    with (
+        opened(engines, settings.model.device) as engine,
+        Quiet() if quiet else Watch(_messages) as progress,
+    ):
+        summary = run_localize(settings, progress, command, engine)
     if not quiet:
         say_summary(_messages, summary, settings.out)
     if as_json:

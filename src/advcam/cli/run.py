@@ -11,6 +11,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from advcam.cli.engines import Engines, opened
 from advcam.cli.evaluate import Bar
 from advcam.errors import counted
 
@@ -29,6 +30,7 @@ def run(
     out: Path,
     from_: Annotated[str | None, Parameter("--from")] = None,
     until: str | None = None,
+    engines: Engines | None = None,
     dry_run: bool = False,
     quiet: bool = False,
     json_: Annotated[bool, Parameter("--json")] = False,
@@ -42,13 +44,14 @@ def run(
         out: Folder of the run.
         from_: Do this stage and all behind it anew.
         until: The last stage to be done.
+        engines: Who works on the pictures; networks are trained in this process, or by torchrun in several.
         dry_run: Say what would be done and what it costs; write nothing.
         quiet: No progress.
         json_: Print the stages as JSON.
     """
     from advcam.pipeline.chain.recipe_file import read_chain
 
-    return _chain(read_chain(recipe, overrides), out, from_, until, dry_run, quiet, json_)
+    return _chain(read_chain(recipe, overrides), out, from_, until, dry_run, quiet, json_, engines)
 
 
 def train(
@@ -110,6 +113,7 @@ def refine(
     band: float | None = None,
     min_area: float | None = None,
     device: str = "cpu",
+    engines: Engines | None = None,
     dry_run: bool = False,
     quiet: bool = False,
     json_: Annotated[bool, Parameter("--json")] = False,
@@ -130,6 +134,7 @@ def refine(
         band: Width of the band around the threshold that stays undecided (255).
         min_area: Share of the picture that a part of a class needs.
         device: cpu, cuda, cuda:1, mps.
+        engines: Who works on the pictures.
         dry_run: Say what would be done; write nothing.
         quiet: No progress.
         json_: Print the result as JSON.
@@ -147,7 +152,7 @@ def refine(
     if classifier is not None:
         content["model"] = trained_model(classifier).model_dump()
     change(content, overrides)
-    return _chain(parse_chain(content, "advcam refine"), out, None, None, dry_run, quiet, json_)
+    return _chain(parse_chain(content, "advcam refine"), out, None, None, dry_run, quiet, json_, engines)
 
 
 def segment(
@@ -232,10 +237,14 @@ def _chain(
     dry_run: bool,
     quiet: bool,
     as_json: bool,
+    engines: Engines | None = None,
 ) -> int:
     from advcam.pipeline.chain.run import open_chain
 
-    with open_chain(settings, out, keep=not dry_run) as chain:
+    with (
+        opened(engines, settings.device) as engine,
+        open_chain(settings, out, keep=not dry_run, engine=engine) as chain,
+    ):
         if dry_run:
             _say_plan(chain.plan(from_, until), as_json)
             return 0

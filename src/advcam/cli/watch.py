@@ -3,14 +3,13 @@
 Everything goes to standard error, so that `--json` on standard output stays clean.
 """
 
-from pathlib import Path
-
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from advcam.errors import counted
 from advcam.pipeline.localize import Plan, Summary
+from advcam.store.places import Place
 
 
 class Quiet:
@@ -23,6 +22,9 @@ class Quiet:
         """Nothing to put away."""
 
     def announce(self, plan: Plan) -> None:
+        """Nothing."""
+
+    def begins(self, id_: str) -> None:
         """Nothing."""
 
     def picture_done(self, name: str) -> None:
@@ -60,7 +62,7 @@ class Watch(Quiet):
         """The cost in words, then the bar."""
         self.console.print(escape(plan_in_words(plan)), highlight=False, soft_wrap=True)
         self.bar.start()
-        self.bar.update(self.task, description="pictures", total=plan.pictures, rate="")
+        self.bar.update(self.task, description="pictures", total=plan.pictures, completed=plan.already_done, rate="")
 
     def picture_done(self, name: str) -> None:
         """One step."""
@@ -93,7 +95,7 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def say_summary(console: Console, summary: Summary, folder: Path) -> None:
+def say_summary(console: Console, summary: Summary, folder: Place) -> None:
     """The end of a run in words."""
     for warning in summary.warnings:
         console.print(f"[yellow]note[/yellow] {escape(warning)}", highlight=False)

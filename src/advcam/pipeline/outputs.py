@@ -1,9 +1,7 @@
-"""What is made of the maps of a run: mask and overlay of a picture, boxes and report of all."""
+"""What is made of the maps of a run: mask, overlay and boxes of a picture, and the report of all."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from PIL import Image
 
@@ -11,55 +9,46 @@ from advcam.datasets.pictures import read_picture
 from advcam.pipeline.config import OutputSettings
 from advcam.report import ReportPicture, ReportSummary, write_report
 from advcam.store.classes import ClassNumbers
-from advcam.store.files import replacing, write_picture
+from advcam.store.files import write_picture
 from advcam.store.maps import MapStore
 from advcam.store.masks import write_mask
+from advcam.store.places import Place
 from advcam.store.run import RunDirectory
 from advcam.types import Attribution, Sample
 
 
 class Outputs:
-    """Writes the outputs of a run.
+    """Writes the outputs of a run, in any of its processes.
 
     Args:
-        run: Where to.
+        folder: Of the run.
         settings: Threshold, kind of boxes, overlays or not.
-        numbers: The class numbers of the masks.
-        names: Output name of each picture (see `store.run.output_names`).
+        class_names: Of the classifier.
     """
 
-    def __init__(
-        self, run: RunDirectory, settings: OutputSettings, numbers: ClassNumbers, names: dict[str, str]
-    ) -> None:
-        self.run = run
-        self.settings = settings
-        self.numbers = numbers
-        self.names = names
+    def __init__(self, folder: Place, settings: OutputSettings, class_names: Sequence[str]) -> None:
+        self.run, self.settings = RunDirectory(folder), settings
+        #: The class numbers of the masks. Whoever runs the run gives them, its other processes read them.
+        self.numbers = ClassNumbers(folder / "classes.json", class_names)
 
-    def present(self, sample_id: str) -> bool:
-        """Whether mask and overlay of a picture have been written."""
-        wanted = [self._mask(sample_id)] + ([self._overlay(sample_id)] if self.settings.overlays else [])
+    def present(self, name: str) -> bool:
+        """Whether mask and overlay of a picture have been written, by its output name."""
+        wanted = [self._mask(name)] + ([self._overlay(name)] if self.settings.overlays else [])
         return all(path.exists() for path in wanted)
 
-    def write_picture(self, sample: Sample, picture: Image.Image, attribution: Attribution) -> None:
-        """Mask and overlay of one picture."""
-        self.numbers.extend(attribution.class_ids)
-        mask = self.numbers.mask(attribution.label_mask(self.settings.threshold))
-        write_mask(self._mask(sample.id), mask)
+    def write_picture(self, name: str, picture: Image.Image, attribution: Attribution) -> None:
+        """Mask and overlay of one picture; without a mask where a class has no number yet."""
+        if self.numbers.given(attribution.class_ids):
+            write_mask(self._mask(name), self.numbers.mask(attribution.label_mask(self.settings.threshold)))
         if self.settings.overlays:
-            write_picture(self._overlay(sample.id), attribution.overlay(picture))
+            write_picture(self._overlay(name), attribution.overlay(picture))
 
-    def write_boxes(self, store: MapStore, samples: Sequence[Sample]) -> None:
-        """boxes.json: for each picture its size and boxes (0-based, half open, pixels), streamed."""
-        wanted = {sample.id for sample in samples}
-        with replacing(self.run.boxes_file) as file:
-            separator = b'{"threshold": %s, "pictures": {\n' % json.dumps(self.settings.threshold).encode()
-            for row in store:
-                if row.sample_id in wanted:
-                    entry = f"{json.dumps(row.sample_id)}: {json.dumps(self._boxes(row.attribution))}"
-                    file.write(separator + entry.encode())
-                    separator = b",\n"
-            file.write((separator if separator.startswith(b"{") else b"") + b"\n}}\n")
+    def boxes(self, attribution: Attribution) -> dict[str, object]:
+        """The entry of a picture in boxes.json: its size and boxes (0-based, half open, pixels)."""
+        names = dict(zip(attribution.class_ids, attribution.class_names, strict=True))
+        found = attribution.boxes(self.settings.threshold, self.settings.boxes)
+        boxes = [{"class": names[box.class_id], **asdict(box)} for box in found]
+        return {"height": attribution.image_size[0], "width": attribution.image_size[1], "boxes": boxes}
 
     def write_report(self, store: MapStore, samples: Sequence[Sample], summary: ReportSummary) -> None:
         """report.html with the given pictures."""
@@ -79,14 +68,8 @@ class Outputs:
                 row.attribution.boxes(self.settings.threshold, self.settings.boxes),
             )
 
-    def _boxes(self, attribution: Attribution) -> dict[str, object]:
-        names = dict(zip(attribution.class_ids, attribution.class_names, strict=True))
-        found = attribution.boxes(self.settings.threshold, self.settings.boxes)
-        boxes = [{"class": names[box.class_id], **asdict(box)} for box in found]
-        return {"height": attribution.image_size[0], "width": attribution.image_size[1], "boxes": boxes}
+    def _mask(self, name: str) -> Place:
+        return self.run.masks_folder / f"{name}.png"
 
-    def _mask(self, sample_id: str) -> Path:
-        return self.run.masks_folder / f"{self.names[sample_id]}.png"
-
-    def _overlay(self, sample_id: str) -> Path:
-        return self.run.overlays_folder / f"{self.names[sample_id]}.jpg"
+    def _overlay(self, name: str) -> Place:
+        return self.run.overlays_folder / f"{name}.jpg"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -12,9 +13,42 @@ from advcam.datasets.dataset import Dataset
 from advcam.datasets.labels import label_samples
 from advcam.datasets.pictures import find_pictures
 from advcam.errors import LabelError, SettingError, counted
-from advcam.pipeline.class_match import ClassMatch, read_groups
+from advcam.pipeline.class_match import ClassMatch, Groups, read_groups
 from advcam.pipeline.config import LocalizeSettings
 from advcam.types import Sample
+
+
+class Chooser:
+    """Chooses the outputs to explain in pictures whose labels do not name them; can be sent to another process.
+
+    Args:
+        top: Classes a picture where the classifier decides.
+        class_names: Of the data set, where groups tell what its labels mean.
+        groups: Outputs of the classifier for each of these classes; None: the classifier decides.
+    """
+
+    def __init__(self, top: int, class_names: Sequence[str] = (), groups: Groups | None = None) -> None:
+        self.top, self.class_names, self.groups = top, tuple(class_names), groups
+        self._match: ClassMatch | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_match": None}
+
+    def choose(self, classifier: Classifier, sample: Sample, picture: Image.Image) -> list[int]:
+        """The outputs to explain in a picture, each once."""
+        if self.groups is None:
+            return [prediction.class_id for prediction in classifier.predict(picture, self.top)]
+        return list(dict.fromkeys(self.match(classifier).targets(picture, sample.labels or ())))
+
+    def match(self, classifier: Classifier) -> ClassMatch:
+        """The groups, by the outputs of a classifier.
+
+        Raises:
+            LabelError: See `ClassMatch`.
+        """
+        if self._match is None or self._match.classifier is not classifier:
+            self._match = ClassMatch(classifier, self.class_names, self.groups)
+        return self._match
 
 
 @dataclass(frozen=True)
@@ -27,34 +61,28 @@ class Work:
         warnings: One line each.
         targets: Outputs of the classifier by sample id; None where only the picture decides: the classifier's own
             answer, or the best output of a group.
-        match: Groups of outputs, where the labels are those of a data set that the classifier was not trained for.
+        chooser: Decides there.
         classifier: Whose outputs.
-        top: Classes a picture where the classifier decides.
     """
 
     samples: Sequence[Sample]
     unlabelled: Sequence[tuple[str, str]]
     warnings: Sequence[str]
     targets: Mapping[str, list[int] | None]
-    match: ClassMatch | None
+    chooser: Chooser
     classifier: Classifier
-    top: int
 
     def classes(self, sample: Sample, picture: Image.Image) -> list[int]:
         """The outputs to explain in a picture, each once."""
         known = self.targets[sample.id]
-        if known is not None:
-            return known
-        if self.match is not None:
-            return list(dict.fromkeys(self.match.targets(picture, sample.labels or ())))
-        return [prediction.class_id for prediction in self.classifier.predict(picture, self.top)]
+        return self.chooser.choose(self.classifier, sample, picture) if known is None else known
 
     def count(self, sample: Sample) -> int:
         """About how many outputs that will be, for the cost."""
         known = self.targets[sample.id]
         if known is not None:
             return len(known)
-        return self.top if self.match is None else len(sample.labels or ())
+        return self.chooser.top if self.chooser.groups is None else len(sample.labels or ())
 
 
 def find_work(settings: LocalizeSettings, classifier: Classifier) -> Work:
@@ -77,7 +105,7 @@ def find_work(settings: LocalizeSettings, classifier: Classifier) -> Work:
     labelled = label_samples(found, settings.labels)
     targets = {sample.id: _known(sample, classifier) for sample in labelled.samples}
     unlabelled = [(sample.id, f"{settings.labels} has no row for it") for sample in labelled.unlabelled]
-    return Work(labelled.samples, unlabelled, labelled.warnings, targets, None, classifier, settings.top)
+    return Work(labelled.samples, unlabelled, labelled.warnings, targets, Chooser(settings.top), classifier)
 
 
 def evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
@@ -123,17 +151,19 @@ def _of_dataset(settings: LocalizeSettings, classifier: Classifier) -> Work:
     samples = samples_of(dataset, settings.split, settings.data)
     samples = samples if settings.limit is None else evenly(samples, settings.limit)
     if settings.labels == "predicted":
-        return Work(samples, (), (), dict.fromkeys([s.id for s in samples]), None, classifier, settings.top)
+        return Work(samples, (), (), dict.fromkeys([s.id for s in samples]), Chooser(settings.top), classifier)
     if settings.groups is None:
-        return Work(samples, (), (), {s.id: _known(s, classifier) for s in samples}, None, classifier, settings.top)
-    match = ClassMatch(classifier, dataset.class_names, read_groups(settings.groups))
+        targets = {s.id: _known(s, classifier) for s in samples}
+        return Work(samples, (), (), targets, Chooser(settings.top), classifier)
+    chooser = Chooser(settings.top, dataset.class_names, read_groups(settings.groups))
+    match = chooser.match(classifier)
     absent = {s.id: [label for label in s.labels or () if not match.covers(label)] for s in samples}
     covered = [s for s in samples if not absent[s.id]]
     rest = [
         (id_, f"{settings.groups} has no group for {', '.join(labels)}") for id_, labels in absent.items() if labels
     ]
     warning = (f"skipped {counted(len(rest), 'picture')} with a class that the groups leave out",) if rest else ()
-    return Work(covered, rest, warning, dict.fromkeys([s.id for s in covered]), match, classifier, settings.top)
+    return Work(covered, rest, warning, dict.fromkeys([s.id for s in covered]), chooser, classifier)
 
 
 def _known(sample: Sample, classifier: Classifier) -> list[int] | None:

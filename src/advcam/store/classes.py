@@ -48,6 +48,10 @@ class ClassNumbers:
         if new or not self.path.exists():
             self._write()
 
+    def given(self, class_ids: Iterable[int]) -> bool:
+        """Whether each of the classes has a number."""
+        return all(class_id in self.numbers for class_id in class_ids)
+
     def mask(self, label_mask: NDArray[np.integer]) -> NDArray[np.int32]:
         """A mask of class_id + 1 (0 background), (H, W), in the numbers of the run."""
         table = np.zeros(len(self.class_names) + 1, dtype=np.int32)

@@ -1,11 +1,13 @@
 """What is known of many pictures as one JSON file, of which a picture at a time is held in memory."""
 
 import json
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 from advcam.store.files import replacing
 from advcam.store.places import Place
+from advcam.store.run import JSON
 
 
 class PictureEntries:
@@ -13,14 +15,17 @@ class PictureEntries:
 
     Args:
         path: Of the file; its parent folders are created.
+        facts: Of all pictures, before "pictures".
     """
 
-    def __init__(self, path: Place) -> None:
+    def __init__(self, path: Place, facts: Mapping[str, JSON] | None = None) -> None:
         self._replacing, self._first = replacing(path), True
+        self._facts = facts or {}
 
     def __enter__(self) -> Self:
         self._file = self._replacing.__enter__()
-        self._file.write(b'{"pictures": {\n')
+        facts = "".join(f"{json.dumps(name)}: {json.dumps(value)}, " for name, value in self._facts.items())
+        self._file.write(f'{{{facts}"pictures": {{\n'.encode())
         return self
 
     def __exit__(

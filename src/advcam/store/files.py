@@ -1,7 +1,8 @@
 """Files that are whole or absent: written under a temporary name beside the target, then renamed.
 
-A writer holds an advisory lock on its temporary file while it lives, so the leftovers of writers that were
-killed can be told from files that are being written, and removed.
+A temporary name is its writer's own, as two processes may write the same file: one that was thought dead, and the one
+in its place. A writer holds an advisory lock on its temporary file while it lives, so the leftovers of writers that
+were killed can be told from files that are being written, and removed.
 
 In an object store an object is whole or absent by itself: what is written is kept in a temporary file of this machine
 and sent when it is complete. A kill leaves nothing there but, of objects over 100 MB, parts that nobody sees and that
@@ -9,8 +10,10 @@ the store's lifecycle rule for unfinished uploads removes.
 """
 
 import os
+import platform
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,7 +47,7 @@ def replacing(path: Place) -> Iterator[BinaryIO]:
         with _sending(path) as file:
             yield file
         return
-    partial = path.with_name(path.name + PARTIAL)
+    partial = path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}-{threading.get_ident()}{PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
@@ -79,11 +82,16 @@ def _sending(path: RemotePath) -> Iterator[BinaryIO]:
         ) from error
 
 
-def remove_leftovers(folder: Place) -> None:
-    """Delete the temporary files of dead writers in a folder; those of living ones stay. A store has none."""
+def remove_leftovers(folder: Place, everywhere: bool = False) -> None:
+    """Delete the temporary files of dead writers in a folder; those of living ones stay. A store has none.
+
+    Args:
+        folder: Need not exist.
+        everywhere: In the folders below it as well.
+    """
     if isinstance(folder, RemotePath):
         return
-    for partial in folder.glob(f"*{PARTIAL}"):
+    for partial in folder.glob(f"**/*{PARTIAL}" if everywhere else f"*{PARTIAL}"):
         with suppress(OSError):
             with partial.open("r+b") as file:  # network disks lock only what is open for writing
                 dead = try_lock(file)

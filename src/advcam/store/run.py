@@ -166,7 +166,7 @@ class RunDirectory:
         """The stored configuration, None in an empty folder."""
         path = self.folder / _CONFIG
         if not path.exists():
-            if any(entry.name not in (_LOCK, _CONFIG + PARTIAL, PROBE) for entry in _entries(self.folder)):
+            if any(not _of_a_beginning(entry.name) for entry in _entries(self.folder)):
                 raise RunError(
                     f"{self.folder} is not empty and holds no run of advcam; choose another --out or empty it"
                 )
@@ -186,6 +186,11 @@ def _entries(folder: Place) -> Iterator[Place]:
         yield from folder.iterdir()
     except FileNotFoundError:
         return
+
+
+def _of_a_beginning(name: str) -> bool:
+    """Whether a file is what a run that was killed at once may have left."""
+    return name in (_LOCK, PROBE) or (name.startswith(_CONFIG) and name.endswith(PARTIAL))
 
 
 def output_names(ids: Sequence[str]) -> dict[str, str]:

@@ -51,7 +51,7 @@ def done(wsol: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_labelled_split_has_maps_of_its_own(wsol: Path, done: Path) -> None:
     dataset = open_dataset(wsol)
     for stage, split in (("localize", "test"), ("localize-labelled", "val"), ("baseline-labelled", "val")):
-        assert set(MapStore(done / stage / "maps").index()) == set(dataset.ids(split))
+        assert set(MapStore(done / stage / "maps").ids()) == set(dataset.ids(split))
 
 
 def test_one_threshold_for_scores_and_masks(done: Path) -> None:

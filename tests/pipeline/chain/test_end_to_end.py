@@ -147,8 +147,8 @@ def test_refinements_in_a_row(table: Path, tmp_path: Path) -> None:
     assert dict(records(made, tmp_path)["pseudo"].facts)["chosen"] == "half of the marginals"
     maps = {}
     for method in ("crf", "affinity", "affinity+crf"):
-        with MapStore(tmp_path / "refined" / method / "maps") as store:
-            maps[method] = {sample.id: store.get(sample.id).attribution.maps for sample in pictures.masks}
+        store = MapStore(tmp_path / "refined" / method / "maps")
+        maps[method] = {sample.id: store.get(sample.id).attribution.maps for sample in pictures.masks}
     assert any((maps["crf"][i] != maps["affinity+crf"][i]).any() for i in maps["crf"])
     again = run(
         settings(table, "refine.methods=[crf, affinity, affinity+crf]", "refine.affinity.iterations=3"), tmp_path

@@ -122,10 +122,8 @@ def test_killed_in_every_stage(here: Path) -> None:
     for part in ("localize/masks", "refined/irn/labels", "threshold"):
         assert files(broken / part) == files(whole / part)
     for stage in ("localize", "baseline", "refined/affinity", "refined/irn", "refined/crf"):
-        with MapStore(whole / stage / "maps") as first, MapStore(broken / stage / "maps") as second:
-            assert first.index().keys() == second.index().keys()
-            for id_ in first.index():
-                assert (first.get(id_).attribution.maps == second.get(id_).attribution.maps).all()
+        # Named by what they hold: equal names are equal shards.
+        assert MapStore(whole / stage / "maps").names() == MapStore(broken / stage / "maps").names()
     assert [line for line in files(broken) if line.endswith(".partial")] == []
 
 

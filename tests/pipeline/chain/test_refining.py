@@ -9,10 +9,11 @@ from chains import Heard, run, settings
 
 from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.pipeline.chain.pictures import Pictures, read_pictures
-from advcam.pipeline.chain.refining import affinity_refiner, crf_refiner, refine_store
+from advcam.pipeline.chain.refining import AffinityRefiner, CrfRefiner, refine_store
 from advcam.pipeline.chain.settings import AffinityRefinement, CrfRefinement
 from advcam.refine.dense_crf import DEEPLAB, IRN_LABELS, dense_crf, label_unary
 from advcam.refine.local_affinity import AffinitySettings, local_affinity
+from advcam.pipeline.shards import LocalEngine
 from advcam.store.maps import MapStore
 from advcam.types import Attribution, FloatArray
 
@@ -40,7 +41,7 @@ def picture_and_maps(seed: int = 0) -> tuple[Attribution, np.ndarray]:
 def test_the_crf_starts_from_the_label_mask(kernels: str, constants: object, own: float | None) -> None:
     """AdvCAM's seed + CRF: pixel by pixel the best class above the threshold, certain by `confidence`."""
     attribution, picture = picture_and_maps()
-    refined = crf_refiner(CrfRefinement(kernels=kernels, threshold=own, confidence=0.6), 0.4, "cpu")
+    refined = CrfRefiner(CrfRefinement(kernels=kernels, threshold=own, confidence=0.6), 0.4, "cpu")
     scores = refined(attribution, picture)
     maps, labels = attribution.upsample(), np.zeros((24, 32), np.int64)
     for y in range(24):
@@ -57,7 +58,7 @@ def test_the_crf_starts_from_the_label_mask(kernels: str, constants: object, own
 
 def test_affinity_keeps_the_scale_of_the_maps() -> None:
     attribution, picture = picture_and_maps()
-    scores = affinity_refiner(AffinityRefinement(iterations=3), "cpu")(attribution, picture)
+    scores = AffinityRefiner(AffinityRefinement(iterations=3), "cpu")(attribution, picture)
     expected = local_affinity(
         torch.from_numpy(picture).permute(2, 0, 1)[None],
         torch.from_numpy(attribution.upsample())[None],
@@ -76,25 +77,25 @@ def test_what_is_stored_is_not_refined_again(localized: tuple[Path, Pictures], t
         return attribution.upsample() * 0.5
 
     first, watcher = pictures.masks[:3], Heard()
-    outcome = refine_store(source, first, refiner, tmp_path / "maps", watcher, "half")
+    outcome = refine_store(source, first, refiner, tmp_path / "maps", watcher, "half", LocalEngine())
     assert dict(outcome.facts) == {"pictures": "3"}
-    refine_store(source, pictures.masks, refiner, tmp_path / "maps", watcher, "half")
+    refine_store(source, pictures.masks, refiner, tmp_path / "maps", watcher, "half", LocalEngine())
     assert seen == [sample.labels for sample in pictures.masks if sample.labels]
-    with MapStore(source) as before, MapStore(tmp_path / "maps") as after:
-        assert sorted(after.index()) == sorted(sample.id for sample in pictures.masks)
-        for sample in pictures.masks:
-            old, new = before.get(sample.id), after.get(sample.id)
-            assert new.attribution.class_names == old.attribution.class_names
-            assert new.attribution.image_size == old.attribution.image_size
-            assert new.file_bytes == old.file_bytes
-            if sample.labels:
-                expected = old.attribution.upsample() * 0.5
-                assert np.allclose(new.attribution.maps, expected, atol=1e-3), "stored with 16 bits"
+    before, after = MapStore(source), MapStore(tmp_path / "maps")
+    assert sorted(after.ids()) == sorted(sample.id for sample in pictures.masks)
+    for sample in pictures.masks:
+        old, new = before.get(sample.id), after.get(sample.id)
+        assert new.attribution.class_names == old.attribution.class_names
+        assert new.attribution.image_size == old.attribution.image_size
+        assert new.file_bytes == old.file_bytes
+        if sample.labels:
+            expected = old.attribution.upsample() * 0.5
+            assert np.allclose(new.attribution.maps, expected, atol=1e-3), "stored with 16 bits"
 
 
 def test_pictures_without_maps_are_named(localized: tuple[Path, Pictures], tmp_path: Path) -> None:
     source, pictures = localized
     others = list(pictures.dataset.samples("val"))[:2]
-    outcome = refine_store(source, [*pictures.masks[:1], *others], lambda a, _: a.upsample(), tmp_path, Heard(), "x")
+    outcome = refine_store(source, [*pictures.masks[:1], *others], lambda a, _: a.upsample(), tmp_path, Heard(), "x", LocalEngine())
     assert list(outcome.skipped) == [(sample.id, "it has no maps") for sample in others]
     assert dict(outcome.facts) == {"pictures": "1"}

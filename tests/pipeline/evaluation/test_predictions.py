@@ -316,8 +316,9 @@ def stored(folder: Path, id_: str, class_ids: tuple[int, ...], names: tuple[str,
     (folder / "config.json").parent.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text("{}")
     attribution = Attribution(class_ids, names, maps.astype(np.float32), (80, 96), np.zeros(len(class_ids), np.float32))
-    with MapStore(folder / "maps") as store:
-        store.append(StoredMaps(id_, 0, attribution))
+    store = MapStore(folder / "maps")
+    place = len(store.names())
+    store.write([StoredMaps(id_, 0, attribution)], place, place)
 
 
 MAPS = np.array([[[0.25, 0.5]], [[0.75, 0]], [[0, 1]]])

@@ -111,7 +111,7 @@ class Labelling:
         """All pictures that have scores, in the order of their list."""
         stored = self.store.index()
         there = [sample for sample in self.samples if sample.id in stored]
-        self.numbers.extend(sorted({c for sample in there for c in stored[sample.id].class_ids}))
+        self.numbers.extend(sorted(self.store.class_ids()))
         self.watcher.start("pseudo-labels", len(there))
         with (
             PictureEntries(self.folder / "boxes.json") as boxes,

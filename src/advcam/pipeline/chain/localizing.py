@@ -14,9 +14,10 @@ from advcam.datasets.sizes import stored_size
 from advcam.errors import AdvcamError
 from advcam.pipeline.chain.pictures import Pictures
 from advcam.pipeline.chain.settings import ChainSettings
-from advcam.pipeline.chain.stage import PASS_PIXELS, Cost, Outcome, Stage, Watcher
+from advcam.pipeline.chain.stage import PASS_PIXELS, Cost, Outcome, Stage, Stepping, Watcher
 from advcam.pipeline.config import LocalizeSettings, MethodSettings, ModelSettings
 from advcam.pipeline.localize import Plan, localize
+from advcam.pipeline.shards import Engine
 from advcam.pipeline.targets import evenly
 from advcam.store.run import JSON
 from advcam.types import Sample
@@ -35,6 +36,7 @@ def maps_stage(
     model: ModelSettings,
     folder: Path,
     after: tuple[str, ...],
+    engine: Engine | None,
 ) -> Stage:
     """Maps of the split that gets masks, or of the labelled one.
 
@@ -46,6 +48,7 @@ def maps_stage(
         model: The classifier.
         folder: Of the maps.
         after: Stages that come before.
+        engine: Brings the pictures to processes; None: this process works on them.
     """
     labelled, method, outputs = name.endswith(LABELLED), settings.localize, settings.outputs
     samples = pictures.labelled if labelled else pictures.masks
@@ -66,7 +69,7 @@ def maps_stage(
     )
 
     def work(watcher: Watcher) -> Outcome:
-        summary = localize(asked, _Told(watcher))
+        summary = localize(asked, _Told(watcher), engine=engine)
         if summary.interrupted:
             raise KeyboardInterrupt
         facts = [("method", method.method), ("pictures", f"{summary.pictures - len(summary.skipped)}")]
@@ -124,21 +127,10 @@ def _plain(settings: ChainSettings) -> MethodSettings:
     return plain.model_copy(update={"max_side": settings.localize.max_side, "flip": settings.localize.flip})
 
 
-class _Told:
+class _Told(Stepping):
     """Hands the words of a localization on."""
-
-    def __init__(self, watcher: Watcher) -> None:
-        self.watcher = watcher
 
     def announce(self, plan: Plan) -> None:
         """The plan, and how many pictures are to come."""
-        self.watcher.start(f"{plan.method} with {plan.model} in {plan.precision}", plan.pictures)
-
-    def picture_done(self, name: str) -> None:
-        """One step."""
-        self.watcher.step()
-
-    def picture_skipped(self, name: str, reason: str) -> None:
-        """One step, and why."""
-        self.watcher.say(f"skipped {name}: {reason}")
-        self.watcher.step()
+        left = plan.pictures - plan.already_done
+        self.watcher.start(f"{plan.method} with {plan.model} in {plan.precision}", left)

@@ -11,8 +11,9 @@ from advcam.errors import RunError, one_line
 from advcam.pipeline.chain.recipe_file import RECIPE, is_kept_recipe
 from advcam.pipeline.chain.settings import GeneratedData
 from advcam.pipeline.chain.stage import digest
-from advcam.store.files import PARTIAL, try_lock
+from advcam.store.files import PARTIAL, remove_leftovers, try_lock
 from advcam.store.maps import MapStore
+from advcam.store.session import session
 
 
 def draw_pictures(generated: GeneratedData, root: Path) -> None:
@@ -39,9 +40,7 @@ def maps_digest(run: Path) -> str:
         fingerprint = json.loads(config.read_bytes())["fingerprints"]["maps"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{config} is damaged ({one_line(error)}); localize again in another folder") from error
-    index = MapStore(run / "maps").index()
-    rows = {name: [key.file_bytes, *key.class_ids] for name, key in index.items()}
-    return digest([fingerprint, rows])
+    return digest([fingerprint, MapStore(run / "maps").index().digest()])
 
 
 @contextmanager
@@ -55,7 +54,8 @@ def locked(out: Path) -> Iterator[None]:
         raise RunError(f"{out} is a file; choose another --out, a run takes a folder")
     held = {path.name for path in out.iterdir()} if out.is_dir() else set()
     # A run that was killed at once left its lock, and perhaps the beginning of its recipe.
-    if held - {".lock", f"{RECIPE}{PARTIAL}"} and not is_kept_recipe(out / RECIPE):
+    begun = {name for name in held if name == ".lock" or (name.startswith(RECIPE) and name.endswith(PARTIAL))}
+    if held - begun and not is_kept_recipe(out / RECIPE):
         raise RunError(f"{out} is not empty and no run of a recipe; choose another --out or empty it")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -65,4 +65,7 @@ def locked(out: Path) -> Iterator[None]:
     with lock:
         if not try_lock(lock):
             raise RunError(f"another process is working in {out}; wait for it or choose another --out")
-        yield
+        with session(out) as died:
+            if died:
+                remove_leftovers(out, everywhere=True)
+            yield

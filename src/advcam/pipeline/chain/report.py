@@ -97,7 +97,7 @@ def _shown(
     """The most doubtful pictures first where there are pseudo-labels, half of the page; the others spread evenly."""
     if not stores:
         return
-    stored = {stage: store.index().keys() for stage, store in stores.items()}
+    stored = {stage: store.index() for stage, store in stores.items()}
     first = next(iter(stored.values()))
     there = [sample for sample in pictures.masks if sample.id in first]
     sure = lowest_confidence(out / "pseudo" / "confidence.csv") if labelled else {}

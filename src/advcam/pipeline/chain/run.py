@@ -25,7 +25,7 @@ from advcam.pipeline.chain.pictures import has_masks, has_truth, read_pictures, 
 from advcam.pipeline.chain.planning import PlannedStage, seconds_of_a_pass
 from advcam.pipeline.chain.processes import Processes
 from advcam.pipeline.chain.recipe_file import RECIPE, write_recipe
-from advcam.pipeline.chain.refining import affinity_refiner, crf_refiner, refine_store
+from advcam.pipeline.chain.refining import AffinityRefiner, CrfRefiner, Refiner, refine_store
 from advcam.pipeline.chain.report import write_chain_report
 from advcam.pipeline.chain.scoring import NAME as EVALUATE
 from advcam.pipeline.chain.scoring import Scored, score_all, scoring_settings
@@ -54,6 +54,7 @@ from advcam.pipeline.chain.thresholding import NAME as THRESHOLD
 from advcam.pipeline.chain.training import NAME as TRAIN
 from advcam.pipeline.chain.training import model_of, training_stage
 from advcam.pipeline.config import ModelSettings
+from advcam.pipeline.shards import Engine, LocalEngine
 from advcam.pipeline.targets import evenly
 from advcam.store.run import JSON
 from advcam.training.loop import BEST_FILE
@@ -72,12 +73,14 @@ class Chain:
     Args:
         settings: The recipe.
         out: The run directory.
+        engine: Brings the pictures of a stage to processes; None: this process works on them.
 
     Raises:
         AdvcamError: The pictures cannot be read, or the settings do not go together.
     """
 
-    def __init__(self, settings: ChainSettings, out: Path) -> None:
+    def __init__(self, settings: ChainSettings, out: Path, engine: Engine | None = None) -> None:
+        self.engine = engine
         self.processes = Processes(settings.device)
         given = "" if settings.maps is None else maps_digest(settings.maps)
         self.pictures = read_pictures(settings.data, learn=settings.train is not None)
@@ -182,7 +185,7 @@ class Chain:
             yield training_stage(settings.train, pictures, out / "classifier", settings.device)
             trained = (TRAIN,)
         for name in self._own_maps:
-            yield maps_stage(name, settings, pictures, self.model, out / name, trained)
+            yield maps_stage(name, settings, pictures, self.model, out / name, trained, self.engine)
         if self._ranks:
             yield classifying_stage(settings, pictures, self.model, out / "predicted", trained)
         if settings.threshold is None:
@@ -212,16 +215,16 @@ class Chain:
         before, _, step = method.rpartition("+")
         start = f"refine-{before}" if before else LOCALIZE
         folder, source, irn = self.out / "refined" / method, self._scores(start), settings.refine.irn
+        engine = self.engine or LocalEngine()
 
         def work(watcher: Watcher) -> Outcome:
             threshold, _ = self._threshold_of(start, watcher)
             if step == "irn":
-                return Irn(irn, self._classifier(), source, samples, threshold, folder, watcher).run()
+                return Irn(irn, self.model, source, samples, threshold, folder, watcher, engine).run()
+            refiner: Refiner = AffinityRefiner(settings.refine.affinity, settings.device)
             if step == "crf":
-                refiner = crf_refiner(settings.refine.crf, threshold, settings.device)
-            else:
-                refiner = affinity_refiner(settings.refine.affinity, settings.device)
-            return refine_store(source, samples, refiner, folder / "maps", watcher, f"refine: {method}")
+                refiner = CrfRefiner(settings.refine.crf, threshold, settings.device)
+            return refine_store(source, samples, refiner, folder / "maps", watcher, f"refine: {method}", engine)
 
         def cost() -> Cost:
             count, area = len(samples), mean_area(samples) / PASS_PIXELS
@@ -231,7 +234,8 @@ class Chain:
         chosen = getattr(settings.refine, step)
         decides: dict[str, JSON] = {"settings": chosen.model_dump(mode="json"), "threshold": settings.threshold}
         after = (start,) if before else (*self._localized, *self._thresholded)
-        return Stage(f"refine-{method}", folder, decides, (*(trained if step == "irn" else ()), *after), work, cost)
+        after = (*(trained if step == "irn" else ()), *after)
+        return Stage(f"refine-{method}", folder, decides, after, work, cost, trains=step == "irn")
 
     def _threshold_of(self, stage: str, watcher: Watcher) -> tuple[float, str]:
         """The threshold that belongs to the scores of a stage, and what chose it."""
@@ -350,27 +354,28 @@ def fixed_threshold(stage: str) -> float:
 
 
 @contextmanager
-def open_chain(settings: ChainSettings, out: Path, keep: bool = True) -> Iterator[Chain]:
+def open_chain(settings: ChainSettings, out: Path, keep: bool = True, engine: Engine | None = None) -> Iterator[Chain]:
     """A chain whose pictures are there: those of a recipe that draws its data set are drawn.
 
     Args:
         settings: The recipe.
         out: The run directory.
         keep: The drawn data set stays; else it is gone afterwards, unless it was there before.
+        engine: See `Chain`.
 
     Raises:
         AdvcamError: As `Chain`.
     """
     generated, root = settings.data.generated, settings.data.root
     if generated is None or root.exists():
-        yield Chain(settings, out)
+        yield Chain(settings, out, engine)
         return
     if keep:
         draw_pictures(generated, root)
-        yield Chain(settings, out)
+        yield Chain(settings, out, engine)
         return
     with tempfile.TemporaryDirectory() as temporary:
         drawn = Path(temporary) / "data"
         write_dataset(generated.layout, drawn, generated.pictures, generated.seed)
         data = settings.data.model_copy(update={"root": drawn})
-        yield Chain(settings.model_copy(update={"data": data}), out)
+        yield Chain(settings.model_copy(update={"data": data}), out, engine)

@@ -44,6 +44,25 @@ class Watcher(Protocol):
         """One of them."""
 
 
+class Stepping:
+    """Hands what is heard of the pictures of a shard on to a watcher."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.watcher = watcher
+
+    def begins(self, id_: str) -> None:
+        """Nothing."""
+
+    def picture_done(self, name: str) -> None:
+        """One step."""
+        self.watcher.step()
+
+    def picture_skipped(self, name: str, reason: str) -> None:
+        """One step, and why."""
+        self.watcher.say(f"skipped {name}: {reason}")
+        self.watcher.step()
+
+
 @dataclass(frozen=True)
 class Cost:
     """What a stage will take.

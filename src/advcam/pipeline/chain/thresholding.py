@@ -21,6 +21,7 @@ from advcam.pipeline.evaluation.labelled import validated_threshold
 from advcam.pipeline.evaluation.result import EvaluateSettings, Task
 from advcam.pipeline.targets import evenly
 from advcam.store.files import write_text
+from advcam.store.maps import MapStore
 from advcam.types import DEFAULT_THRESHOLD, Sample
 
 NAME = "threshold"
@@ -40,7 +41,7 @@ def label_free_threshold(source: Path, samples: Sequence[Sample], watcher: Watch
     """
     rule, chosen = LabelFree(), evenly(samples, LOOKED_AT)
     watcher.start("threshold, without masks", len(chosen))
-    for item in with_maps(source, chosen, []):
+    for item in with_maps(MapStore(source), chosen, []):
         attribution = item.row.attribution
         if attribution.class_ids and attribution.maps.any():
             rule.add(attribution.maps, item.picture)

@@ -1,0 +1,76 @@
+"""The stage behind the maps: boxes of every picture, and the masks and overlays that are missing or out of date."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from advcam.datasets.pictures import read_picture
+from advcam.errors import PictureError, RunError, one_line
+from advcam.pipeline.config import OutputSettings
+from advcam.pipeline.outputs import Outputs
+from advcam.pipeline.shards import Shard, ShardResult, Told
+from advcam.store.maps import MapStore, StoredMaps
+from advcam.store.places import Place
+from advcam.store.run import JSON
+from advcam.types import Sample
+
+
+@dataclass(frozen=True)
+class OutputsTask:
+    """The stage as it is sent to a process. `Shard.given` are the names of the output files.
+
+    Args:
+        folder: Of the run.
+        settings: Of the outputs.
+        class_names: Of the classifier.
+        anew: Masks and overlays are made with other settings than before.
+    """
+
+    folder: Place
+    settings: OutputSettings
+    class_names: Sequence[str]
+    anew: bool
+
+    def load(self) -> "OutputsMaker":
+        """See `ShardTask.load`."""
+        return OutputsMaker(self)
+
+
+class OutputsMaker:
+    """Makes the outputs of shards; the answer of each is the entry in boxes.json of each picture, by its id."""
+
+    def __init__(self, task: OutputsTask) -> None:
+        self.anew = task.anew
+        self.outputs = Outputs(task.folder, task.settings, task.class_names)
+        self.store = MapStore(task.folder / "maps")
+
+    def __call__(self, shard: Shard, told: Told) -> ShardResult:
+        """See `ShardTask`."""
+        started, failed = time.monotonic(), ""
+        boxes: dict[str, JSON] = {}
+        skipped: list[tuple[str, str]] = []
+        names = dict(zip(shard.samples, cast(Sequence[str], shard.given), strict=True))
+        try:
+            for sample, row in self._rows(shard):
+                try:
+                    self._restore(sample, names[sample], row)
+                    boxes[sample.id] = cast(JSON, self.outputs.boxes(row.attribution))
+                except PictureError as error:
+                    skipped.append((sample.id, one_line(error)))
+        except RunError as error:
+            failed = one_line(error)
+        seconds = time.monotonic() - started
+        return ShardResult(shard.first, shard.last, tuple(boxes), tuple(skipped), failed, seconds, boxes)
+
+    def _rows(self, shard: Shard) -> Iterator[tuple[Sample, StoredMaps]]:
+        """The pictures with their rows, of several the last one, in the order of the list."""
+        wanted = {sample.id for sample in shard.samples}
+        rows = {
+            row.sample_id: row for name in shard.sources for row in self.store.read(name) if row.sample_id in wanted
+        }
+        return ((sample, rows[sample.id]) for sample in shard.samples if sample.id in rows)
+
+    def _restore(self, sample: Sample, name: str, row: StoredMaps) -> None:
+        if self.anew or not self.outputs.present(name):
+            self.outputs.write_picture(name, read_picture(sample.path), row.attribution)
