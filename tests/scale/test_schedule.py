@@ -68,6 +68,14 @@ def test_slow_workers_by_hand() -> None:
     assert schedule.useful == pytest.approx(75)
 
 
+def test_shards_at_hand_are_not_there_for_others() -> None:
+    # Whichever of the two is slow: with two shards each it does two of four, with one each only one.
+    load, cluster = Load(4, 10.0, shard_pictures=1), Cluster(2, slow_share=0.5, slow_factor=3.5)
+    assert simulate(load, cluster).makespan == pytest.approx(35)
+    ahead = simulate(load, dataclasses.replace(cluster, at_hand=2))
+    assert (ahead.makespan, ahead.tail, ahead.in_flight) == (pytest.approx(70), pytest.approx(50), 4)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 3000), st.integers(1, 12), st.floats(0, 1.5), st.integers(1, 100), st.integers(0, 99))
 def test_without_interruptions_it_is_list_scheduling(
@@ -92,14 +100,22 @@ def test_without_interruptions_it_is_list_scheduling(
     st.sampled_from([None, 3.0, 1e6]),
     st.floats(40, 4000),
     st.floats(0, 30),
+    st.integers(1, 3),
     st.integers(0, 99),
 )
 def test_nothing_is_lost_and_nothing_is_done_twice(
-    pictures: int, workers: int, per_machine: int, checkpoint: float | None, every: float, away: float, seed: int
+    pictures: int,
+    workers: int,
+    per_machine: int,
+    checkpoint: float | None,
+    every: float,
+    away: float,
+    at_hand: int,
+    seed: int,
 ) -> None:
     load = Load(pictures, 0.5, spread=0.5, write_seconds=0.5, failing=0.05)
     kinds = (Interruption(2 * every, away), Interruption(2 * every, 2 * away))
-    cluster = Cluster(workers, per_machine, 2.0, interruptions=kinds, checkpoint_seconds=checkpoint)
+    cluster = Cluster(workers, per_machine, 2.0, interruptions=kinds, checkpoint_seconds=checkpoint, at_hand=at_hand)
     schedule, times = simulate(load, cluster, seed), durations(load, seed)
     assert schedule.shards == len(times)
     # The times of the shards are drawn, so their sum is met only if each of them counts exactly once.
@@ -107,7 +123,7 @@ def test_nothing_is_lost_and_nothing_is_done_twice(
     assert worker_seconds(schedule) == pytest.approx(workers * schedule.makespan)
     assert schedule.makespan >= times.sum() / workers - 1e-6
     assert 0 < schedule.busy <= 1
-    assert schedule.in_flight <= min(workers, schedule.shards)
+    assert schedule.in_flight <= min(workers * at_hand, schedule.shards)
     assert 0 <= schedule.tail <= schedule.makespan
     assert schedule.interruptions or schedule.lost == schedule.away == 0
     for seconds in (schedule.lost, schedule.starting, schedule.away, schedule.idle):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 START_SECONDS, AWAY_SECONDS = 30.0, 300.0
 #: Assumed: one worker in twenty is half as fast again as slow as the others.
 SLOW_SHARE, SLOW_FACTOR = 0.05, 1.5
+#: Shards that a worker has, the one that it works on among them: as the engine on Ray hands them out.
+AT_HAND = 2
 
 
 def size(
@@ -71,7 +73,6 @@ def size(
     from advcam.attribution.views import working_size
     from advcam.classifiers.catalogue import load_classifier
     from advcam.pipeline.chain.stage import PASS_PIXELS
-    from advcam.pipeline.shard_rows import FLUSH_SECONDS
     from advcam.scale.demand import Figures, Job
     from advcam.scale.schedule import Cluster, Interruption
     from advcam.scale.sizing import size as size_stage
@@ -98,7 +99,7 @@ def size(
     seconds = device_seconds_per_pass or seconds_of_a_pass(chosen, (width, height))
     figures = Figures().at_pass(seconds, apart=device != "cpu")
     failing = () if mttf_hours is None else (Interruption(3600 * mttf_hours, AWAY_SECONDS),)
-    cluster = Cluster(workers, workers_per_machine, START_SECONDS, SLOW_SHARE, SLOW_FACTOR, failing, FLUSH_SECONDS)
+    cluster = Cluster(workers, workers_per_machine, START_SECONDS, SLOW_SHARE, SLOW_FACTOR, failing, at_hand=AT_HAND)
     sizes = [size_stage(name, job, figures, cluster, price=price_per_machine_hour, seed=seed) for name in names]
     if json_:
         found = {"job": asdict(job), "cluster": asdict(cluster), "figures": asdict(figures)}
@@ -185,7 +186,7 @@ def assumptions(job: "Job", figures: "Figures", cluster: "Cluster", device: str,
         f"  {of_pictures}; {passes:.1f} passes each for maps{overlays}",
         f"  {cluster.start_seconds:g} s to start a worker; {slow}",
         f"  {'; '.join(failing) or 'no machine fails'}",
-        f"  shards of {SHARD_PICTURES}; a dead worker loses at most {cluster.checkpoint_seconds:g} s of work",
+        f"  shards of {SHARD_PICTURES}, {cluster.at_hand} at hand; a dead worker's are done again from their beginning",
         f"  trainings keep {100 * IN_STEP:g} % of their speed in step; store and network keep up",
     ]
 

@@ -2,9 +2,9 @@
 
 Shards of consecutive pictures lie in a queue, in their order; a free worker takes the next one. A worker first starts
 (process and network), then works on a shard, writes it to the store and takes another. Machines fail, or are taken
-back, after exponential times; all workers of one die together. The shard that a dead worker held is handed out next,
-from its last checkpoint or from its beginning, and another machine comes after a while. What a run does at its end
-(boxes, report) is not part of it, nor is a store or a network that is too slow for so many workers.
+back, after exponential times; all workers of one die together. The shards that a dead worker had at hand are handed out
+next, the one it worked on from its last checkpoint or from its beginning, and another machine comes after a while. What
+a run does at its end (boxes, report) is not part of it, nor is a store or a network that is too slow for the workers.
 
 Times of pictures are Gamma distributed, since the sum of n of them is again a Gamma: a shard is one draw.
 """
@@ -93,6 +93,7 @@ class Cluster:
         slow_factor: How many times as long they take to compute.
         interruptions: What takes machines away.
         checkpoint_seconds: A dead worker's shard goes on at the last multiple of so much work; None begins it anew.
+        at_hand: Shards that a worker has, the one that it works on among them, so that it need not wait for the next.
 
     Raises:
         SettingError: A value outside of its range.
@@ -105,9 +106,11 @@ class Cluster:
     slow_factor: float = 1.0
     interruptions: tuple[Interruption, ...] = ()
     checkpoint_seconds: float | None = None
+    at_hand: int = 1
 
     def __post_init__(self) -> None:
-        _at_least(1, workers=self.workers, per_machine=self.per_machine, slow_factor=self.slow_factor)
+        _at_least(1, workers=self.workers, per_machine=self.per_machine, at_hand=self.at_hand)
+        _at_least(1, slow_factor=self.slow_factor)
         _at_least(0, start_seconds=self.start_seconds)
         _require(0 <= self.slow_share <= 1, "slow_share is a share between 0 and 1", self.slow_share)
         piece = self.checkpoint_seconds
@@ -232,6 +235,7 @@ class _Simulation:
         self.state: list[_State] = ["starting"] * workers
         self.since = [0.0] * workers
         self.hand = [(0, 0.0)] * workers  # number of the shard, and seconds that are left to compute
+        self.next: list[deque[tuple[int, float]]] = [deque() for _ in range(workers)]
         self.life = [0] * cluster.machines  # of which machine it is; events of an earlier one are void
         self.events: list[tuple[float, int, _Event, int, int]] = []
         self.returned: deque[tuple[int, float]] = deque()
@@ -293,27 +297,34 @@ class _Simulation:
         kept = 0.0 if piece is None else min(worked, left * pace) // piece * piece
         self.seconds["useful"] += kept - worked  # the whole of it is added when the worker enters another state
         self.seconds["lost"] += worked - kept
-        self.returned.append((shard, max(0.0, left - kept / pace)))
-        self.flying -= 1
+        given = [(shard, max(0.0, left - kept / pace)), *self.next[worker]]
+        self.returned.extend(given)
+        self.flying -= len(given)
+        self.next[worker].clear()
 
     def _give(self, worker: int) -> None:
-        """A free worker takes the next shard."""
-        if self.returned:
-            shard, left = self.returned.popleft()
-        elif self.handed < len(self.computing):
-            shard, left = self.handed, self.computing[self.handed]
-            self.handed += 1
-        else:
+        """A free worker takes the next shard, of its own if it has any at hand."""
+        waiting = self.next[worker]
+        while len(waiting) < self.cluster.at_hand and (self.returned or self.handed < len(self.computing)):
+            waiting.append(self._take())
+        if not waiting:
             self.first_idle = min(self.first_idle, self.now)
             self.idle[worker] = None
             self._enter(worker, "idle")
             return
-        self.hand[worker] = shard, left
-        self.flying += 1
-        self.in_flight = max(self.in_flight, self.flying)
+        shard, left = self.hand[worker] = waiting.popleft()
         self._enter(worker, "useful")
         machine = worker // self.cluster.per_machine
         self._push(left * self.pace[worker] + self.writing[shard], "done", worker, machine)
+
+    def _take(self) -> tuple[int, float]:
+        """The first shard of the queue."""
+        self.flying += 1
+        self.in_flight = max(self.in_flight, self.flying)
+        if self.returned:
+            return self.returned.popleft()
+        self.handed += 1
+        return self.handed - 1, self.computing[self.handed - 1]
 
     def _done(self, worker: int) -> None:
         self.done += 1

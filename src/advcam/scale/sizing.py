@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass, replace
 
 from advcam.errors import SettingError
+from advcam.pipeline.shard_rows import FLUSH_SECONDS
 from advcam.pipeline.shards import SHARD_PICTURES
 from advcam.scale.demand import Demand, Figures, Job, StageName, demand_of
 from advcam.scale.schedule import Cluster, Interruption, Load, expected_seconds, simulate
@@ -94,7 +95,7 @@ def size(
         work = job.pictures * demand.taught_seconds
         seconds += _taught(work, demand, replace(used, workers=processes))
         useful, ideal = useful + work, ideal + work / processes
-    traffic = _Traffic.of(job, demand, used)
+    traffic = _Traffic.of(job, demand)
     hours = seconds / 3600
     return StageSize(
         stage=stage,
@@ -148,12 +149,11 @@ class _Traffic:
     requests: float
 
     @classmethod
-    def of(cls, job: Job, demand: Demand, cluster: Cluster) -> "_Traffic":
-        """A shard that takes long is written in growing pieces, one a checkpoint, each in the place of the last."""
+    def of(cls, job: Job, demand: Demand) -> "_Traffic":
+        """A shard that takes long is written in growing pieces, one a minute, each in the place of the last."""
         shards, shard_seconds = -(-job.pictures // SHARD_PICTURES), SHARD_PICTURES * demand.seconds
-        piece = cluster.checkpoint_seconds
-        pieces = 0 if piece is None or not demand.row_bytes else int(shard_seconds // piece)
-        share = 0.0 if not pieces or piece is None else piece / shard_seconds * pieces * (pieces + 1) / 2
+        pieces = int(shard_seconds // FLUSH_SECONDS) if demand.row_bytes else 0
+        share = FLUSH_SECONDS / shard_seconds * pieces * (pieces + 1) / 2 if pieces else 0.0
         written = job.pictures * (sum(demand.files) + demand.row_bytes * (1 + share))
         reads = job.pictures * (demand.epochs if demand.taught_seconds else 1)
         rows = shards * (1 + 2 * pieces) if demand.row_bytes else 0  # a piece is written and removed
