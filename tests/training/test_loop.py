@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from launched import launched
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -149,11 +150,11 @@ def test_a_state_of_an_earlier_step_gives_the_same_end(tmp_path: Path, monkeypat
 def test_kill_nine(tmp_path: Path) -> None:
     """The process itself is killed, at a moment of the clock's choice."""
     script = (
-        "import sys; sys.path.insert(0, sys.argv[2]); import torch; torch.set_num_threads(1)\n"
+        "import sys; sys.path[:0] = sys.argv[2:]; import torch; torch.set_num_threads(1)\n"
         "from pathlib import Path; from test_loop import run\n"
         "run(Path(sys.argv[1]), epochs=40, save_minutes=0, progress=lambda p: print(p.step, flush=True), log_every=1)\n"
     )
-    command = [sys.executable, "-c", script, str(tmp_path / "killed"), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", script, str(tmp_path / "killed"), *map(str, Path(__file__).parents[:2])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for _ in range(21):  # four an epoch: after each step and at the end
@@ -472,25 +473,23 @@ def test_other_errors_of_the_objective_pass(tmp_path: Path, monkeypatch: pytest.
         run(tmp_path)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="gloo over processes")
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    """MULTI-PROCESS (about 10 s): torchrun, gloo, two processes on the CPU (accelerate launch needs MPI for those)."""
-    script = tmp_path / "script.py"
-    script.write_text(
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import torch; torch.set_num_threads(1)\n"
-        "from pathlib import Path; from test_loop import run\n"
-        f"run(Path({str(tmp_path / 'two')!r}), dropout=0.0, accumulate=2, epochs=2,\n"
-        "    validate=lambda objective: lambda: {'score': 1.0}, patience=1, log_every=1,\n"
-        "    progress=lambda p: print('told', p.epoch, p.step, flush=True))\n"
-        "print('done', flush=True)\n"
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("done") == 2
-    assert done.stdout.count("told 1 1") == 1
+def a_share(folder: Path) -> tuple[Tensor, TrainingResult, list[Progress]]:
+    """What one of several processes does, and hears."""
+    words: list[Progress] = []
+    settings = {"dropout": 0.0, "accumulate": 2, "epochs": 2, "patience": 1, "log_every": 1}
+    objective, result = run(folder, validate=lambda _: lambda: {"score": 1.0}, progress=words.append, **settings)
+    return weights(objective), result, words
+
+
+@pytest.mark.parametrize("processes", [2, 5])
+def test_many_processes_train_as_one(tmp_path: Path, processes: int) -> None:
+    """Also where a batch of four has no picture for the fifth."""
+    found = launched(processes, a_share, tmp_path / "many")
     one, _ = run(tmp_path / "one", dropout=0.0, epochs=2)
-    two = load_file(tmp_path / "two" / "last.safetensors")
-    learnt = torch.cat([two[f"model.network.{name}"].flatten() for name in Toy().state_dict()])
-    assert torch.allclose(weights(one), learnt, atol=1e-6)
+    assert [[(word.epoch, word.step) for word in words] for _, _, words in found] == [
+        [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)],
+        *[[]] * (processes - 1),
+    ]
+    for learnt, result, _ in found:
+        assert torch.allclose(weights(one), learnt, atol=1e-6)
+        assert result == found[0][1]

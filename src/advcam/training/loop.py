@@ -32,7 +32,7 @@ from advcam.store.run import JSON
 from advcam.training.acceleration import accelerated
 from advcam.training.checkpoint import Epoch, Record, finite, read_state, write_state, write_weights
 from advcam.training.divergence import base_lr, check_loss, check_weights
-from advcam.training.interrupts import held_interrupts
+from advcam.training.interrupts import Interrupts, held_interrupts
 from advcam.training.loading import load_parts
 from advcam.training.objective import Objective, WholeBatch
 from advcam.training.order import Part, epoch_batches, split_batch, step_seed
@@ -203,10 +203,12 @@ class _Loop:
         parts = [part for passes in plan for part in passes]
         examples = load_parts(self.dataset, parts, self.settings.workers, self.accelerator.device)
         self.model.train()
+        if not left:  # it ended after the last step, before the end of the epoch
+            self._set_rates((self.record.epoch + 1) * self.steps - 1)
         leave = False
         with held_interrupts() as interrupts:
             for batch, passes in zip(left, plan, strict=True):
-                loss, leave = self._step(len(batch), passes, examples, interrupts.asked)
+                loss, leave = self._step(len(batch), passes, examples, interrupts)
                 self.record.step += 1
                 self.record.loss_sum += loss * len(batch)
                 self.record.pictures += len(batch)
@@ -257,13 +259,11 @@ class _Loop:
         return epoch_batches(self.count, settings.batch_size, settings.seed, self.record.epoch, settings.drop_last)
 
     def _step(
-        self, pictures: int, passes: list[Part], examples: Iterator[dict[str, Tensor]], asked: bool
+        self, pictures: int, passes: list[Part], examples: Iterator[dict[str, Tensor]], interrupts: Interrupts
     ) -> tuple[float, bool]:
         """One step of the optimiser; the mean loss over the batch, and whether a process was asked to leave."""
         step = self.record.epoch * self.steps + self.record.step
-        factor = self.schedule(step, self.steps, self.settings.epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
+        self._set_rates(step)
         self.objective.share = step / (self.steps * self.settings.epochs)
         torch.manual_seed(step_seed(self.settings.seed, step, self.accelerator.process_index))
         batches = [next(examples) for _ in passes]
@@ -272,7 +272,7 @@ class _Loop:
         for part, batch in zip(passes, batches, strict=True):
             total += self._pass(batch, part.weight)
         # One exchange for both: so all processes leave after the same step.
-        both = torch.stack([total / len(passes), total.new_tensor(float(asked))])
+        both = torch.stack([total / len(passes), total.new_tensor(float(interrupts.asked))])
         mean, leave = self.accelerator.reduce(both, "mean").tolist()
         if self.record.first_loss is None:
             self.record.first_loss = finite(mean)
@@ -283,6 +283,11 @@ class _Loop:
         self.stepper.zero_grad()
         self.objective.after_step()
         return mean, leave > 0
+
+    def _set_rates(self, step: int) -> None:
+        factor = self.schedule(step, self.steps, self.settings.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
 
     def _whole(self, pictures: int, passes: list[Part], batches: list[dict[str, Tensor]]) -> WholeBatch | None:
         """What the objective counts, summed over all passes and processes; None where it does not count."""
