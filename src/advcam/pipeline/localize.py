@@ -22,6 +22,8 @@ from advcam.errors import RunError, counted
 from advcam.pipeline.config import LocalizeSettings
 from advcam.pipeline.estimate import estimate
 from advcam.pipeline.facts import facts_of
+from advcam.pipeline.operations.recording import RecordingEngine
+from advcam.pipeline.operations.telemetry import Telemetry
 from advcam.pipeline.outputs import Outputs
 from advcam.pipeline.shard_maps import Given, LocalizeTask, file_bytes
 from advcam.pipeline.shard_outputs import OutputsTask
@@ -133,10 +135,12 @@ def localize(
     with (
         RunDirectory.open(settings.out, settings.sections(classifier.fingerprint(), method.precision)) as run,
         session(run.folder) as died,
+        Telemetry(run.folder) as telemetry,
     ):
         if died:
             remove_leftovers(run.folder, everywhere=True)
-        job = _Job(settings, classifier, method, work, run, progress, engine or LocalEngine(careful=died))
+        engine = engine or LocalEngine(careful=died)
+        job = _Job(settings, classifier, method, work, run, progress, engine, telemetry)
         summary = job.run()
         job.finish(summary, command)
         run.record_outputs()
@@ -155,9 +159,10 @@ class _Job:
         run: RunDirectory,
         progress: Progress,
         engine: Engine,
+        telemetry: Telemetry,
     ) -> None:
         self.settings, self.classifier, self.method, self.work = settings, classifier, method, work
-        self.directory, self.progress, self.engine = run, progress, engine
+        self.directory, self.progress, self.engine, self.telemetry = run, progress, engine, telemetry
         self.sizes = _sizes(work)
         self.names = output_names([sample.id for sample in work.samples])
         self.store = MapStore(run.maps_folder)
@@ -175,16 +180,29 @@ class _Job:
         tried = _TRIED if len(left) >= _WORTH_TRYING and not self.engine.remote else 0
         self.progress.announce(_plan(self.settings, self.work, self.method, left, tried))
         summary = Summary(str(self.settings.out), len(samples), already_done=len(samples) - len(left))
+        self.telemetry.started(
+            "localize",
+            summary.pictures,
+            summary.already_done,
+            version=advcam.__version__,
+            model=self.classifier.name,
+            method=self.method.title,
+            precision=self.method.precision,
+            device=str(self.classifier.device),
+            engine=type(self.engine).__name__,
+        )
+        engine = RecordingEngine(self.engine, self.telemetry)
         task = LocalizeTask(self.settings, self.work.chooser, self.method)
         try:
             todo = shards_left(samples, self.settings.shard_pictures, done, index, self._given())
-            for result in kept(self.engine.map(task, todo, self.progress)):
+            for result in kept(engine.map(task, todo, self.progress)):
                 summary.computed += len(result.done)
                 summary.skipped += result.skipped
         except RunError as error:  # what was kept gets its outputs first
             self.failed = error
         except KeyboardInterrupt:
             summary.interrupted = True
+            self.telemetry.interrupted()
         summary.seconds = round(time.monotonic() - started, 1)
         summary.skipped += self.work.unlabelled
         summary.warnings = [*self.work.warnings, *_not_unseen(self.settings, samples)]

@@ -62,6 +62,8 @@ class ShardResult:
         failed: Why the shard could not be kept; empty where it was.
         seconds: That it took.
         answer: What the stage hands back.
+        worker: The process that worked on it, HOST:PID; empty: this one.
+        attempts: More than 1 where processes died at it.
     """
 
     first: int
@@ -71,6 +73,8 @@ class ShardResult:
     failed: str = ""
     seconds: float = 0.0
     answer: Any = None
+    worker: str = ""
+    attempts: int = 1
 
 
 class Told(Protocol):

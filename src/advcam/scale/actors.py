@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import socket
 import zlib
 from contextlib import suppress
 from dataclasses import replace
@@ -55,7 +56,7 @@ class ShardActor:
         attempt, left_out = self._ask("begin", shard.first)
         result = self._attempted(shard, attempt, frozenset(left_out))
         self._ask("end", shard.first)
-        return result
+        return replace(result, worker=f"{socket.gethostname()}:{os.getpid()}", attempts=attempt)
 
     def _attempted(self, shard: Shard, attempt: int, left_out: frozenset[str]) -> ShardResult:
         if attempt > ATTEMPTS:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from advcam.errors import RunError, SettingError, one_line
+from advcam.pipeline.operations.shutdown import handlers_kept
 from advcam.pipeline.shards import Shard, ShardResult, ShardTask, Told
 from advcam.scale.actors import ShardActor, packed, unpacked
 from advcam.scale.ledger import Ledger
@@ -82,12 +83,13 @@ def _connect(settings: RaySettings) -> None:
         "include_dashboard": False,
     }
     try:
-        ray.init(
-            settings.address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **({} if settings.address else local),
-        )
+        with handlers_kept():  # Ray would leave by sys.exit at a SIGTERM
+            ray.init(
+                settings.address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **({} if settings.address else local),
+            )
     except (ConnectionError, RuntimeError, OSError, ValueError, TimeoutError) as error:
         raise RunError(
             f"no Ray cluster at {settings.address or 'this machine'} ({one_line(error)}); start one by ray start "

@@ -83,17 +83,17 @@ class Telemetry:
             shard: Its name.
             pictures: Computed in it.
             seconds: It took.
-            worker: Who did it.
+            worker: Who did it; empty: this process.
             attempts: More than 1 where workers died over it.
         """
         facts: dict[str, JSON] = {"shard": shard, "pictures": pictures, "seconds": round(seconds, 3)}
-        self.log.event("shard done", **facts, worker=worker, attempts=attempts)
+        self.log.event("shard done", **facts, **_by(worker, attempts))
         self.metrics.count("shards")
         self._counted(worker, attempts)
 
     def shard_failed(self, shard: str, reason: str, worker: str = "", attempts: int = 1) -> None:
         """A shard could not be kept, and is given up in this session."""
-        self.log.event("shard failed", shard=shard, reason=reason, worker=worker, attempts=attempts)
+        self.log.event("shard failed", shard=shard, reason=reason, **_by(worker, attempts))
         self.metrics.count("shard_failures")
         self._counted(worker, attempts)
 
@@ -109,3 +109,8 @@ class Telemetry:
         self.metrics.gauge("workers", len(self._heard))
         self.metrics.count("shard_retries", attempts - 1)
         self.metrics.write_if_due()
+
+
+def _by(worker: str, attempts: int) -> dict[str, JSON]:
+    """Who worked at a shard, where that was another process."""
+    return {"worker": worker, "attempts": attempts} if worker else {}
