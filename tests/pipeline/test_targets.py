@@ -103,7 +103,7 @@ def test_a_data_set_brings_its_labels_and_each_picture_once(classifier: Classifi
     chosen = work(classifier, data=data, split="train")
     assert [sample.id for sample in chosen.samples] == ["red.png", "blue.png"]
     assert found(chosen) == {"red.png": [0], "blue.png": [2, 0]}  # classes are in the order of the data set
-    assert (chosen.unlabelled, chosen.warnings, chosen.match) == ((), (), None)
+    assert (chosen.unlabelled, chosen.warnings, chosen.chooser.groups) == ((), (), None)
 
 
 def test_pictures_of_a_data_set_without_annotation_are_predicted(classifier: Classifier, tmp_path: Path):

@@ -15,7 +15,9 @@ from advcam.scale.ledger import ATTEMPTS, DEATHS
 
 def packed(value: object) -> bytes:
     """A value on its way between processes; the ids of a shard begin alike, so that it shrinks to a quarter."""
-    return zlib.compress(pickle.dumps(value), level=1)
+    from ray import cloudpickle
+
+    return zlib.compress(cloudpickle.dumps(value), level=1)  # type: ignore[no-untyped-call]
 
 
 def unpacked(data: bytes) -> Any:  # noqa: ANN401, whatever was packed
@@ -40,10 +42,8 @@ class ShardActor:
         try:
             loaded: ShardTask = unpacked(task)
             self.work = loaded.load()
-        except (
-            AdvcamError,
-            OSError,
-        ) as error:  # each shard will say so; an error of a constructor would repeat for ever
+        except (AdvcamError, OSError, ImportError, AttributeError) as error:
+            # Each shard will say so: an actor whose constructor fails would be started for ever.
             self.error = f"the stage cannot be loaded on this machine: {one_line(error)}"
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:

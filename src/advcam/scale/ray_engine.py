@@ -18,6 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from advcam.errors import RunError, SettingError, one_line
 from advcam.pipeline.operations.shutdown import handlers_kept
 from advcam.pipeline.shards import Shard, ShardResult, ShardTask, Told
@@ -63,7 +65,7 @@ def ray_engine(settings: RaySettings) -> Iterator["RayEngine"]:
     """
     if find_spec("ray") is None:
         raise SettingError("--engine ray needs the package ray, which is not installed: pip install 'advcam[ray]'")
-    if (settings.workers or 1) < 1 or settings.cpus < 1 or settings.gpus < 0:
+    if (settings.workers is not None and settings.workers < 1) or settings.cpus < 1 or settings.gpus < 0:
         raise SettingError(f"workers and their cores are 1 or more, GPUs not negative; got {settings}")
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -159,9 +161,11 @@ class RayEngine:
         ledger = ray.remote(num_cpus=0)(Ledger).remote()
         room = self._room(len(waiting))
         pool = ray.data.ActorPoolStrategy(
-            min_size=room, max_size=settings.workers, max_tasks_in_flight_per_actor=_AT_HAND
+            min_size=1, initial_size=room, max_size=settings.workers, max_tasks_in_flight_per_actor=_AT_HAND
         )
-        return ray.data.read_datasource(_source(waiting), override_num_blocks=len(waiting), num_cpus=0).map_batches(
+        # Blocks are what actors are handed: a shard each.
+        blocks = [pa.table({"shard": pa.array([shard], pa.binary())}) for shard in waiting]
+        return ray.data.from_blocks(blocks).map_batches(
             ShardActor,
             fn_constructor_args=(task, ledger, str(Path.cwd())),
             batch_size=1,
@@ -180,25 +184,3 @@ class RayEngine:
         if self.settings.gpus:
             fit = min(fit, int(there.get("GPU", 0) // self.settings.gpus))
         return max(1, min(fit, shards, self.settings.workers or fit))
-
-
-def _source(waiting: list[bytes]) -> Any:  # noqa: ANN401, a ray.data.Datasource
-    """The packed shards as a source of Ray Data, a block each: blocks are what actors are handed."""
-    import pyarrow as pa
-    from ray.data.block import BlockMetadata
-    from ray.data.datasource import Datasource, ReadTask
-
-    class ShardSource(Datasource):
-        """The shards of a run."""
-
-        def estimate_inmemory_data_size(self) -> int:
-            return sum(map(len, waiting))
-
-        def get_read_tasks(self, parallelism: int, *_: object, **__: object) -> list[ReadTask]:
-            return [_read_task(shard) for shard in waiting]
-
-    def _read_task(shard: bytes) -> Any:  # noqa: ANN401, a ray.data.ReadTask
-        metadata = BlockMetadata(num_rows=1, size_bytes=len(shard), input_files=None, exec_stats=None)
-        return ReadTask(lambda: [pa.table({"shard": pa.array([shard], pa.binary())})], metadata)
-
-    return ShardSource()  # type: ignore[no-untyped-call]

@@ -273,7 +273,7 @@ def test_a_run_directory_that_cannot_be_written(table: Path, monkeypatch: pytest
     monkeypatch.setattr("os.fsync", full)
     words = refused(table, kind=RunError)
     assert words == (
-        f"cannot write {table.parent / 'run' / 'recipe.yaml'} (No space left on device); make room, change the "
+        f"cannot write {table.parent / 'run' / '.working'} (No space left on device); make room, change the "
         "permissions or choose another --out"
     )
 
