@@ -11,7 +11,7 @@ import zlib
 from typing import Any
 from xml.etree import ElementTree as ET
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 #: Values that readers trip over.
 VALUES: tuple[Any, ...] = (
@@ -132,7 +132,8 @@ def of_yaml(content: bytes, draw: random.Random) -> bytes:
         tree = yaml.safe_load(content)
     except Exception:  # noqa: BLE001, whatever the parser raises
         return of_bytes(content, draw)
-    return yaml.dump(change(tree, draw), Dumper=_Dumper, sort_keys=False).encode("utf-8", "surrogatepass")
+    changed: str = yaml.dump(change(tree, draw), Dumper=_Dumper, sort_keys=False)
+    return changed.encode("utf-8", "surrogatepass")
 
 
 def of_xml(content: bytes, draw: random.Random) -> bytes:
@@ -220,7 +221,7 @@ def _twice(text: str, draw: random.Random) -> str:
     return text if start < 0 or end < start else text[: start + 1] + text[start + 1 : end] + ", " + text[start + 1 :]
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
     """Writes every value that `change` knows, without references."""
 
     def ignore_aliases(self, _data: object) -> bool:

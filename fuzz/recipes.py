@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from advcam.pipeline.chain.recipe_file import change, find_recipe, read_chain, recipe_names, write_recipe
 from advcam.pipeline.recipe import Recipe, load_yaml, read_recipe

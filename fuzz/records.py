@@ -17,17 +17,17 @@ from advcam.pipeline.tuning.search import TrialLog
 from advcam.segment.trained import load_segmenter
 from advcam.store.classes import ClassNumbers
 from advcam.store.records import RecordFile
-from advcam.store.run import RunDirectory
+from advcam.store.run import JSON, RunDirectory
 from advcam.training.classifier import load_trained
 from fuzz.mutation import of_json, of_json_lines
 from fuzz.target import Target, check_words, file_reader
 
-_SETTINGS = {"maps": {"method": "cam", "scales": [1.0]}, "outputs": {"threshold": 0.3}}
+_SETTINGS: dict[str, dict[str, JSON]] = {"maps": {"method": "cam", "scales": [1.0]}, "outputs": {"threshold": 0.3}}
 _GROUPS = [b'{"cat": [281, 282, "Persian cat"], "dog": [151]}']
-_STAGE = [
+_STAGE = (
     b'{"name": "train", "fingerprint": "ab", "done": true, "seconds": 1.5, "facts": [["a", "b"]], "notes": ["n"], '
     b'"skipped": []}'
-]
+)
 _TRIAL = {
     "number": 0,
     "constants": {"iterations": 3},
@@ -108,7 +108,7 @@ TARGETS = (
     Target("classes-json", _class_readers, _class_files, of_json),
     Target("groups", file_reader("groups.json", read_groups), lambda _: _GROUPS, of_json),
     Target("run-settings", file_reader("config.json", _open_run), _run_settings, of_json),
-    Target("stage-record", file_reader("train.json", read_record), lambda _: _STAGE, of_json),
+    Target("stage-record", file_reader("train.json", read_record), lambda _: [_STAGE], of_json),
     Target("record-lines", file_reader("records.jsonl", _read_records), _records, of_json_lines),
     Target(
         "trials",

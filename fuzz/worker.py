@@ -4,7 +4,7 @@ import random
 import sys
 import warnings
 
-import atheris
+import atheris  # type: ignore[import-untyped]
 
 with atheris.instrument_imports(
     include=["advcam.datasets", "advcam.pipeline", "advcam.store", "advcam.untrusted", "yaml"]

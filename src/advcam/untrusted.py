@@ -34,14 +34,12 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
 
     Raises:
         OSError: It is missing, no regular file, or may not be read.
-        ValueError: It has more bytes; the first that are too many are the last that are read.
+        ValueError: It has more bytes.
     """
     check_regular(path)
-    with path.open("rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
+    if path.stat().st_size > most:
         raise ValueError(f"more than {most:,} bytes, which is the most that is read")
-    return content
+    return path.read_bytes()
 
 
 def read_text(path: Path, most: int = MOST_BYTES) -> str:
