@@ -127,6 +127,23 @@ def test_a_large_object_goes_in_parts(s3, bucket, folder, tmp_path):
     assert s3.client().head_object(Bucket=bucket, Key="runs/one/large")["ContentLength"] == size
 
 
+def test_what_each_method_costs(s3, folder, tmp_path):
+    (tmp_path / "a").write_bytes(b"1")
+    requests = []
+    for ask in (
+        lambda: (folder / "a").upload(tmp_path / "a"),
+        lambda: (folder / "a").read_bytes(),
+        lambda: (folder / "a").exists(),
+        lambda: (folder / "none").exists(),
+        lambda: list(folder.iterdir()),
+        lambda: (folder / "a").unlink(),
+    ):
+        before = s3.requests
+        ask()
+        requests.append(s3.requests - before)
+    assert requests == [1, 1, 1, 2, 3, 1]
+
+
 def test_places_are_values(s3, folder):
     other = pickle.loads(pickle.dumps(folder))
     assert other == folder

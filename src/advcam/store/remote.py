@@ -142,7 +142,7 @@ class RemotePath:
         return iter([self / name for name in sorted(names)])
 
     def open(self, mode: str = "rb") -> BinaryIO:
-        """Its bytes as a file in memory, fetched by one request.
+        """Its bytes as a file in memory.
 
         Raises:
             FileNotFoundError: There is no object.
@@ -235,7 +235,9 @@ def _filesystem_of(scheme: str, process: int) -> Any:  # noqa: ANN401, fsspec ha
     if scheme in ("s3", "s3a"):
         limits = {"connect_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS}
         config = {**limits, "retries": {"total_max_attempts": 1}}
-        filesystem = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False, config_kwargs=config)
+        # An object is read by one request, and a large one sent part by part, with memory for one part of 50 MB.
+        own = {"max_concurrency": 1, "config_kwargs": config}
+        filesystem = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False, **own)
         filesystem.retries = 1  # the library's own come on top of botocore's otherwise
         return filesystem
     return fsspec.filesystem(scheme, skip_instance_cache=True, use_listings_cache=False)
