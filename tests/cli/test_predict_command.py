@@ -149,7 +149,7 @@ def test_an_interrupt(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("advcam.pipeline.predicting.predict.predict", interrupted)
+        patch.setattr("advcam.pipeline.predicting.shard_predictions.predict", interrupted)
         assert predict(photographs, trained, tmp_path / "out") == 130
     assert "the same command goes on where it stopped" in capsys.readouterr().err
     assert predict(photographs, trained, tmp_path / "out") == 0

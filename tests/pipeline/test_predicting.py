@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from advcam.errors import LabelError, PictureError, RunError, SettingError
 from advcam.pipeline.predicting import predict as predicting
+from advcam.pipeline.predicting import shard_predictions
 from advcam.pipeline.predicting.outputs import overlay
-from advcam.pipeline.predicting.predict import PredictSummary, predict_pictures, predict_settings
+from advcam.pipeline.predicting.predict import PredictSummary, predict_pictures
+from advcam.pipeline.predicting.settings import predict_settings
 from advcam.segment.network import SegmentationNetwork
 from advcam.segment.settings import SegmenterSettings
 from advcam.segment.trained import Segmenter
@@ -227,7 +229,7 @@ def test_after_an_interrupt_the_same_goes_on(
     network: Colours, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = predicted(pictures, tmp_path / "whole")[0]
-    real = predicting.predict
+    real = shard_predictions.predict
     calls: list[int] = []
 
     def interrupted(*arguments: object) -> object:
@@ -236,7 +238,7 @@ def test_after_an_interrupt_the_same_goes_on(
             raise KeyboardInterrupt
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(predicting, "predict", interrupted)
+    monkeypatch.setattr(shard_predictions, "predict", interrupted)
     summary, _ = predicted(pictures, tmp_path / "out")
     assert summary.interrupted
     assert list(json.loads((tmp_path / "out" / "predictions.json").read_text())["pictures"]) == ["more/meadow.png"]

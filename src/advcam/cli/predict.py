@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from rich.console import Console
 
+from advcam.cli.engines import Engines, opened
 from advcam.cli.evaluate import Bar
 from advcam.errors import counted
 
@@ -35,6 +36,7 @@ def predict(
     device: str = "cpu",
     quiet: bool = False,
     json_: Annotated[bool, Parameter("--json")] = False,
+    engines: Engines | None = None,
 ) -> int:
     """Masks, boxes and overlays of your pictures by a trained segmenter. The same command goes on where it stopped.
 
@@ -55,10 +57,12 @@ def predict(
         device: cpu, cuda, cuda:1, mps.
         quiet: No progress.
         json_: Print the summary as JSON.
+        engines: Who works on the pictures.
     """
     from dataclasses import asdict
 
-    from advcam.pipeline.predicting.predict import predict_pictures, predict_settings
+    from advcam.pipeline.predicting.predict import predict_pictures
+    from advcam.pipeline.predicting.settings import predict_settings
 
     given = {"scales": scales or None, "flip": flip, "tile": tile, "crf": crf or None, "precision": precision}
     inference: dict[str, object] = {name: value for name, value in given.items() if value is not None}
@@ -75,8 +79,8 @@ def predict(
         device=device,
     )
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    with PredictBar(console, quiet) as bar:
-        summary = predict_pictures(settings, bar)
+    with opened(engines, device) as engine, PredictBar(console, quiet) as bar:
+        summary = predict_pictures(settings, bar, engine)
     if not quiet:
         _say(summary, settings.out, console)
     if json_:

@@ -5,14 +5,13 @@ classes.json             the class numbers
 boxes.json               boxes in pixels, 0-based, half open, with the highest probability inside as score
 predictions.json         for each picture its size and classes: pixels, share of the picture, mean probability
 overlays/<picture>.jpg   the picture with its mask over it
-records.jsonl            what is known of each picture beside its mask, from which the JSON files are made
+records/                 what is known of each picture beside its mask, from which the JSON files are made
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,20 +25,18 @@ from advcam.store.entries import PictureEntries
 from advcam.store.files import write_picture
 from advcam.store.masks import read_mask, write_mask
 from advcam.store.places import Place
-from advcam.store.records import RecordFile
-from advcam.store.run import RunDirectory, output_names
-from advcam.types import Attribution, BoxContours, Mask
+from advcam.store.predictions import ClassArea, PredictionStore, StoredPrediction, mask_digest
+from advcam.store.run import RunDirectory
+from advcam.types import Attribution, Box, BoxContours, Mask
 
-_UNIT = "prediction"
 _OPACITY = 0.5
 
 
 class PredictionOutputs:
-    """Writes the outputs of a run, as a context manager.
+    """Writes the outputs of a run, in any of its processes.
 
     Args:
-        run: Where to.
-        ids: Of all pictures.
+        folder: Of the run.
         class_names: Of the network, without the background.
         overlays: Whether overlays are written.
 
@@ -47,63 +44,54 @@ class PredictionOutputs:
         RunError: The files of the run are damaged.
     """
 
-    def __init__(self, run: RunDirectory, ids: Sequence[str], class_names: Sequence[str], overlays: bool) -> None:
-        self.run, self.class_names, self.overlays = run, tuple(class_names), overlays
-        self.names = output_names(ids)
-        self.numbers = ClassNumbers(run.folder / "classes.json", class_names)
-        self.numbers.extend(())
-        self.records = RecordFile(run.folder / "records.jsonl")
+    def __init__(self, folder: Place, class_names: Sequence[str], overlays: bool) -> None:
+        self.run, self.class_names, self.overlays = RunDirectory(folder), tuple(class_names), overlays
+        self.store = PredictionStore(folder / "records")
+        #: The class numbers of the masks. Whoever runs the run gives them, its other processes read them.
+        self.numbers = ClassNumbers(folder / "classes.json", class_names)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.records.__exit__(kind, error, trace)
-
-    def write(self, id_: str, inputs: str, pixels: NDArray[np.uint8], found: Prediction) -> None:
-        """Everything of a picture; its record last, so that a kill in between leaves it to be done again.
+    def write_picture(self, name: str, pixels: NDArray[np.uint8], found: Prediction) -> str:
+        """Mask and overlay of a picture; the digest of its mask.
 
         Args:
-            id_: The picture.
-            inputs: Tells its file and labels; see `done`.
+            name: Of the files.
             pixels: (H, W, 3), RGB.
             found: What was predicted.
 
         Raises:
             RunError: A file cannot be written.
         """
-        record = _record(found, self.class_names)
-        self.numbers.extend(one["class_id"] for one in record["classes"])
         mask = self.numbers.mask(found.mask)
-        write_mask(self._mask(id_), mask)
+        write_mask(self._mask(name), mask)
         if self.overlays:
-            write_picture(self._overlay(id_), overlay(pixels, mask))
-        self.records.add(_UNIT, id_, "", {"inputs": inputs, **record})
+            self.write_overlay(name, pixels, mask)
+        return mask_digest(mask)
 
-    def done(self, id_: str, inputs: str) -> bool:
-        """Whether the mask of a picture is there, and was made of these inputs."""
-        return self._recorded(id_, inputs) is not None
-
-    def lacks_overlay(self, id_: str) -> bool:
-        """Whether a picture that is done has no overlay yet, and shall have one."""
-        return self.overlays and not self._overlay(id_).exists()
-
-    def write_overlay(self, id_: str, pixels: NDArray[np.uint8]) -> None:
-        """The overlay of a picture that is done, from its mask.
+    def mask(self, name: str) -> Mask:
+        """The mask of a picture, (H, W), in class numbers.
 
         Raises:
-            PictureError: The mask cannot be read.
+            PictureError: It is gone, or cannot be read.
+        """
+        return read_mask(self._mask(name))
+
+    def lacks_overlay(self, name: str) -> bool:
+        """Whether a picture has no overlay yet, and shall have one."""
+        return self.overlays and not self._overlay(name).exists()
+
+    def write_overlay(self, name: str, pixels: NDArray[np.uint8], mask: Mask) -> None:
+        """The overlay of a picture (H, W, 3) from its mask (H, W).
+
+        Raises:
             RunError: The overlay cannot be written.
         """
-        write_picture(self._overlay(id_), overlay(pixels, read_mask(self._mask(id_))))
+        write_picture(self._overlay(name), overlay(pixels, mask))
 
-    def write_lists(self, pictures: Iterable[tuple[str, str]], boxes: BoxContours) -> dict[str, int]:
-        """boxes.json and predictions.json of the pictures that are done; how many pictures show each class, by name.
+    def write_lists(self, rows: Iterable[tuple[str, StoredPrediction]], boxes: BoxContours) -> dict[str, int]:
+        """boxes.json and predictions.json; how many pictures show each class, by name.
 
         Args:
-            pictures: Id and inputs of each.
+            rows: Of each picture, with the name of its files, in the order of the list.
             boxes: The largest part of each class, or all.
 
         Raises:
@@ -114,30 +102,23 @@ class PredictionOutputs:
             PictureEntries(self.run.boxes_file) as box_lists,
             PictureEntries(self.run.folder / "predictions.json") as predictions,
         ):
-            for id_, inputs in pictures:
-                record = self._recorded(id_, inputs)
-                if record is not None:
-                    size = {"height": record["height"], "width": record["width"]}
-                    classes = self._named(record["classes"])
-                    shown.update(one["class"] for one in classes)
-                    box_lists.add(id_, size | {"boxes": self._named(_chosen(record["boxes"], boxes))})
-                    mask = f"{self.run.masks_folder.name}/{self.names[id_]}.png"
-                    predictions.add(id_, {"mask": mask, **size, "classes": classes})
+            for name, row in rows:
+                size = {"height": row.image_size[0], "width": row.image_size[1]}
+                classes = [self._named(one) for one in row.classes]
+                shown.update(one["class"] for one in classes)
+                box_lists.add(row.sample_id, size | {"boxes": [self._named(one) for one in _chosen(row.boxes, boxes)]})
+                mask = f"{self.run.masks_folder.name}/{name}.png"
+                predictions.add(row.sample_id, {"mask": mask, **size, "classes": classes})
         return dict(shown)
 
-    def _recorded(self, id_: str, inputs: str) -> dict[str, Any] | None:
-        record = self.records.find(_UNIT, id_, "")
-        there = record is not None and record["inputs"] == inputs and self._mask(id_).exists()
-        return record if there else None
+    def _named(self, entry: ClassArea | Box) -> dict[str, Any]:
+        return {"class": self.class_names[entry.class_id], **asdict(entry)}
 
-    def _named(self, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        return [{"class": self.class_names[entry["class_id"]], **entry} for entry in entries]
+    def _mask(self, name: str) -> Place:
+        return self.run.masks_folder / f"{name}.png"
 
-    def _mask(self, id_: str) -> Place:
-        return self.run.masks_folder / f"{self.names[id_]}.png"
-
-    def _overlay(self, id_: str) -> Place:
-        return self.run.overlays_folder / f"{self.names[id_]}.jpg"
+    def _overlay(self, name: str) -> Place:
+        return self.run.overlays_folder / f"{name}.jpg"
 
 
 def overlay(pixels: NDArray[np.uint8], mask: Mask) -> Image.Image:
@@ -148,25 +129,24 @@ def overlay(pixels: NDArray[np.uint8], mask: Mask) -> Image.Image:
     return Image.fromarray(blend(pixels, colours, _OPACITY))
 
 
-def _record(found: Prediction, class_names: Sequence[str]) -> dict[str, Any]:
-    """What is kept of a prediction beside its mask: a class at a time, so that memory stays flat in their number."""
-    height, width = found.mask.shape
-    bands = np.array_split(found.mask, min(height, 16))  # numpy counts in integers of twice the size
+def found_in(prediction: Prediction, class_names: Sequence[str]) -> tuple[tuple[ClassArea, ...], tuple[Box, ...]]:
+    """The classes of a mask and their boxes: a class at a time, so that memory stays flat in their number."""
+    mask = prediction.mask
+    bands = np.array_split(mask, min(len(mask), 16))  # numpy counts in integers of twice the size
     counts = sum(np.bincount(band.ravel(), minlength=len(class_names) + 1) for band in bands)
-    classes, boxes = [], []
+    areas, boxes = [], []
     for class_id in np.flatnonzero(np.asarray(counts)[1:]).tolist():
-        inside = found.mask == class_id + 1
-        pixels, confidence = int(inside.sum()), round(float(found.confidence[inside].mean()), 4)
-        share = round(pixels / found.mask.size, 4)
-        classes.append({"class_id": class_id, "pixels": pixels, "share": share, "confidence": confidence})
-        scores = (found.confidence * inside)[None]
-        parts = Attribution((class_id,), (class_names[class_id],), scores, (height, width), np.zeros(1, np.float32))
-        boxes += [{**asdict(box), "score": round(box.score, 4)} for box in parts.boxes(0.0, "all")]
-    return {"height": height, "width": width, "classes": classes, "boxes": boxes}
+        inside = mask == class_id + 1
+        pixels, confidence = int(inside.sum()), round(float(prediction.confidence[inside].mean()), 4)
+        areas.append(ClassArea(class_id, pixels, round(pixels / mask.size, 4), confidence))
+        scores = (prediction.confidence * inside)[None]
+        parts = Attribution((class_id,), (class_names[class_id],), scores, mask.shape, np.zeros(1, np.float32))
+        boxes += [replace(box, score=round(box.score, 4)) for box in parts.boxes(0.0, "all")]
+    return tuple(areas), tuple(boxes)
 
 
-def _chosen(boxes: Sequence[Mapping[str, Any]], contours: BoxContours) -> list[Mapping[str, Any]]:
+def _chosen(boxes: Sequence[Box], contours: BoxContours) -> list[Box]:
     """All boxes, or the first of each class, which is the largest."""
     if contours == "all":
         return list(boxes)
-    return list({box["class_id"]: box for box in reversed(boxes)}.values())[::-1]
+    return list({box.class_id: box for box in reversed(boxes)}.values())[::-1]

@@ -1,65 +1,33 @@
-"""Pictures to label masks by a trained segmentation network, resumable at every picture."""
+"""Pictures to label masks by a trained segmentation network, resumable at every picture.
 
-import hashlib
+In two passes over the shards of the list: a look at what earlier sessions left, then the pictures that are missing.
+Which process works on a shard is the engine's business.
+"""
+
 import json
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from advcam.attribution.precision import resolve
 from advcam.classifiers.names import ClassIndex
 from advcam.datasets.labels import label_samples
-from advcam.datasets.pictures import find_pictures, read_picture
-from advcam.errors import AdvcamError, LabelError, ModelError, PictureError, SettingError, one_line
-from advcam.pipeline.config import Out, Settings, validated
-from advcam.pipeline.flow import WriteBehind, read_ahead
+from advcam.datasets.pictures import find_pictures
+from advcam.errors import LabelError, RunError, SettingError
 from advcam.pipeline.predicting.outputs import PredictionOutputs
-from advcam.segment.inference import InferenceSettings, predict
+from advcam.pipeline.predicting.settings import PredictSettings
+from advcam.pipeline.predicting.shard_predictions import Given, LookTask, PredictTask, stored_rows
+from advcam.pipeline.shard_maps import file_bytes
+from advcam.pipeline.shards import Engine, LocalEngine, kept, shards_done, shards_left
 from advcam.segment.trained import Segmenter, load_segmenter
-from advcam.store.files import write_text
-from advcam.store.run import JSON, RunDirectory
-from advcam.types import BoxContours, Sample
-
-#: Pictures that are read ahead, and results that wait to be written: they may be large.
-_AHEAD, _BEHIND = 2, 2
-
-
-class PredictSettings(Settings):
-    """A prediction run.
-
-    Args:
-        inputs: Files, folders and patterns.
-        segmenter: Folder of a trained segmentation network, or of the run that trained it.
-        out: Folder of the run, or its URL.
-        labels: A CSV of image labels, or "folders": each pixel gets one of the classes of its picture, or background.
-        inference: How a picture is looked at.
-        boxes: The largest part of each class, or all.
-        overlays: Whether pictures with their masks over them are written.
-        device: Where the network works.
-    """
-
-    inputs: tuple[str, ...]
-    segmenter: Path
-    out: Out
-    labels: str | None = None
-    inference: InferenceSettings = InferenceSettings()
-    boxes: BoxContours = "largest"
-    overlays: bool = True
-    device: str = "cpu"
-
-    def sections(self, segmenter: Segmenter) -> dict[str, dict[str, JSON]]:
-        """The two sections of the run's config.json: what decides the masks, and what is made of them."""
-        weight = next(segmenter.network.parameters())
-        precision = str(resolve(self.inference.precision, weight)).removeprefix("torch.")
-        deciding = {**self.inference.model_dump(mode="json"), "precision": precision, "segmenter": _digest(segmenter)}
-        return {"maps": deciding, "outputs": {"boxes": self.boxes, "overlays": self.overlays}}
+from advcam.store.files import remove_leftovers, write_text
+from advcam.store.predictions import StoredPrediction
+from advcam.store.run import RunDirectory, output_names
+from advcam.store.session import session
+from advcam.types import Sample
 
 
 @dataclass
@@ -102,21 +70,13 @@ class Watcher(Protocol):
         """A picture cannot be used."""
 
 
-def predict_settings(**values: object) -> PredictSettings:
-    """Validated settings.
-
-    Raises:
-        SettingError: A value of the wrong type or out of range; one line for the first of them.
-    """
-    return validated(PredictSettings, values)
-
-
-def predict_pictures(settings: PredictSettings, watcher: Watcher) -> PredictSummary:
+def predict_pictures(settings: PredictSettings, watcher: Watcher, engine: Engine | None = None) -> PredictSummary:
     """Run, or continue, a prediction.
 
     Args:
         settings: Everything that was chosen.
         watcher: Hears of each picture.
+        engine: Brings the work to processes; None: this process does it.
 
     Returns:
         What was done. After an interrupt (Ctrl-C) everything finished so far is valid and `interrupted` is set.
@@ -126,37 +86,24 @@ def predict_pictures(settings: PredictSettings, watcher: Watcher) -> PredictSumm
     """
     segmenter = load_segmenter(settings.segmenter, settings.device)
     work = _find_work(settings, segmenter)
-    ids = [sample.id for sample in work.samples]
-    with (
-        RunDirectory.open(settings.out, settings.sections(segmenter)) as run,
-        PredictionOutputs(run, ids, segmenter.class_names, settings.overlays) as outputs,
-    ):
-        summary = _Job(settings, segmenter, work, outputs, watcher).run()
-        write_text(run.summary_file, json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n")
+    with RunDirectory.open(settings.out, settings.sections(segmenter)) as run, session(run.folder) as died:
+        if died:
+            remove_leftovers(run.folder, everywhere=True)
+        job = _Job(settings, segmenter, work, watcher, engine or LocalEngine(careful=died))
+        summary = job.run()
+        job.finish(summary)
         run.record_outputs()
     return summary
 
 
 @dataclass(frozen=True)
 class _Work:
-    """The pictures of a run, and the class numbers that each may show; None: all."""
+    """The pictures of a run, and the classes that each may show, counted from 0; None: all."""
 
     samples: Sequence[Sample]
-    allowed: Mapping[str, tuple[int, ...] | None]
+    class_ids: Mapping[str, tuple[int, ...] | None]
     unlabelled: Sequence[tuple[str, str]] = ()
     warnings: Sequence[str] = ()
-
-    def inputs(self) -> list[tuple[str, str]]:
-        """Id and inputs of each picture."""
-        return [(sample.id, self.inputs_of(sample)) for sample in self.samples]
-
-    def inputs_of(self, sample: Sample) -> str:
-        """Equal where the file of a picture and its labels are the same."""
-        try:
-            size = sample.path.stat().st_size
-        except OSError:
-            size = -1
-        return json.dumps([size, self.allowed[sample.id]])
 
 
 def _find_work(settings: PredictSettings, segmenter: Segmenter) -> _Work:
@@ -173,14 +120,14 @@ def _find_work(settings: PredictSettings, segmenter: Segmenter) -> _Work:
         raise SettingError("labels restrict the classes of a picture: give a CSV or folders, or leave --labels away")
     labelled = label_samples(found, settings.labels)
     classes = ClassIndex(segmenter.class_names)
-    allowed = {sample.id: _class_numbers(sample, classes) for sample in labelled.samples}
+    class_ids = {sample.id: _class_ids(sample, classes) for sample in labelled.samples}
     unlabelled = [(sample.id, f"{settings.labels} has no row for it") for sample in labelled.unlabelled]
-    return _Work(labelled.samples, allowed, unlabelled, labelled.warnings)
+    return _Work(labelled.samples, class_ids, unlabelled, labelled.warnings)
 
 
-def _class_numbers(sample: Sample, classes: ClassIndex) -> tuple[int, ...]:
+def _class_ids(sample: Sample, classes: ClassIndex) -> tuple[int, ...]:
     try:
-        return tuple(sorted({classes.find(label) + 1 for label in sample.labels or ()}))
+        return tuple(sorted({classes.find(label) for label in sample.labels or ()}))
     except LabelError as error:
         raise LabelError(f"{sample.id}: {error}") from error
 
@@ -189,74 +136,112 @@ class _Job:
     """One run, with everything it needs at hand."""
 
     def __init__(
-        self,
-        settings: PredictSettings,
-        segmenter: Segmenter,
-        work: _Work,
-        outputs: PredictionOutputs,
-        watcher: Watcher,
+        self, settings: PredictSettings, segmenter: Segmenter, work: _Work, watcher: Watcher, engine: Engine
     ) -> None:
         self.settings, self.segmenter, self.work = settings, segmenter, work
-        self.outputs, self.watcher = outputs, watcher
+        self.watcher, self.engine = watcher, engine
+        self.names = output_names([sample.id for sample in work.samples])
+        self.sizes = [file_bytes(sample) for sample in work.samples]
+        self.outputs = PredictionOutputs(settings.out, segmenter.class_names, settings.overlays)
+        # All of them now, so that no process waits for another to number a class that it has met.
+        self.outputs.numbers.extend(range(len(segmenter.class_names)))
+        self.lost: set[str] = set()
+        self.failed: RunError | None = None
 
     def run(self) -> PredictSummary:
         """Work through the pictures; an interrupt ends the work, not the run."""
         started = time.monotonic()
         summary = PredictSummary(str(self.settings.out), len(self.work.samples), warnings=list(self.work.warnings))
-        summary.skipped += self.work.unlabelled
+        self.outputs.store.clean()
         self.watcher.start("pictures", len(self.work.samples))
         try:
-            todo = [sample for sample in self.work.samples if not self._restored(sample, summary)]
-            with WriteBehind(_BEHIND) as writer:
-                for sample, picture in read_ahead(todo, _pixels, _AHEAD):
-                    self._predict(sample, picture, writer, summary)
+            self._look(summary)
+            self._predict(summary)
+        except RunError as error:  # what was kept gets into the lists first
+            self.failed = error
         except KeyboardInterrupt:
             summary.interrupted = True
-        summary.classes = self.outputs.write_lists(self.work.inputs(), self.settings.boxes)
         summary.seconds = round(time.monotonic() - started, 1)
+        summary.skipped = sorted([*summary.skipped, *self.work.unlabelled])
         return summary
 
-    def _predict(
-        self, sample: Sample, picture: Future[NDArray[np.uint8]], writer: WriteBehind, summary: PredictSummary
-    ) -> None:
-        try:
-            pixels = picture.result()
-            allowed = self.work.allowed[sample.id]
-            found = predict(self.segmenter.network, pixels, self.settings.inference, allowed)
-        except (PictureError, ModelError) as error:
-            self._skip(sample, error, summary)
-            return
-        writer.submit(self.outputs.write, sample.id, self.work.inputs_of(sample), pixels, found)
-        summary.computed += 1
+    def finish(self, summary: PredictSummary) -> None:
+        """The lists and the summary of what is finished.
+
+        Raises:
+            RunError: Shards could not be kept; everything else is.
+        """
+        store = self.outputs.store
+        store.clean()
+        store.write_index()
+        summary.classes = self.outputs.write_lists(self._rows(), self.settings.boxes)
+        write_text(self.outputs.run.summary_file, json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n")
+        if self.failed is not None:
+            raise self.failed
+
+    def _look(self, summary: PredictSummary) -> None:
+        """Which of the pictures that the store knows lack their mask."""
+
+        def found(_: str) -> None:
+            summary.already_done += 1
+
+        settings, pictures = self.settings, self.settings.shard_pictures
+        index = self.outputs.store.index()
+        known = shards_done(self.work.samples, pictures, self._done(), index, lambda one: self.names[one.id])
+        task = LookTask(settings.out, self.segmenter.class_names, settings.overlays)
+        for result in kept(self.engine.map(task, known, _Told(self.watcher, found))):
+            self.lost.update(result.answer)
+
+    def _predict(self, summary: PredictSummary) -> None:
+        def computed(_: str) -> None:
+            summary.computed += 1
+
+        def given(sample: Sample) -> Given:
+            return Given(self.work.class_ids[sample.id], self.names[sample.id])
+
+        settings, index = self.settings, self.outputs.store.index()
+        todo = shards_left(self.work.samples, settings.shard_pictures, self._done(), index, given)
+        task = PredictTask(settings, self.segmenter)
+        for result in kept(self.engine.map(task, todo, _Told(self.watcher, computed))):
+            summary.skipped += result.skipped
+            self.lost.difference_update(result.done)
+
+    def _done(self) -> NDArray[np.bool_]:
+        """Of which pictures there is a mask of the file as it is, for the classes that are asked for."""
+        index, work = self.outputs.store.index(), self.work
+        holds = (
+            index.holds(sample.id, size, work.class_ids[sample.id]) and sample.id not in self.lost
+            for sample, size in zip(work.samples, self.sizes, strict=True)
+        )
+        return np.fromiter(holds, np.bool_, len(work.samples))
+
+    def _rows(self) -> Iterator[tuple[str, StoredPrediction]]:
+        """Names of the files and rows of the pictures that are done, in the order of the list."""
+        store, pictures = self.outputs.store, self.settings.shard_pictures
+        for shard in shards_done(self.work.samples, pictures, self._done(), store.index(), lambda _: None):
+            rows = stored_rows(store, shard)
+            yield from ((self.names[sample.id], rows[sample.id]) for sample in shard.samples)
+
+
+class _Told:
+    """Hands what is heard of the pictures of a shard on to a watcher.
+
+    Args:
+        watcher: Who watches the run.
+        done: Called with the id of each finished picture.
+    """
+
+    def __init__(self, watcher: Watcher, done: Callable[[str], None]) -> None:
+        self.watcher, self.done = watcher, done
+
+    def begins(self, id_: str) -> None:
+        """Nothing."""
+
+    def picture_done(self, name: str) -> None:
+        """One step."""
+        self.done(name)
         self.watcher.step()
 
-    def _restored(self, sample: Sample, summary: PredictSummary) -> bool:
-        """Whether a picture is done; an overlay that is missing alone is made of its mask."""
-        if not self.outputs.done(sample.id, self.work.inputs_of(sample)):
-            return False
-        try:
-            if self.outputs.lacks_overlay(sample.id):
-                self.outputs.write_overlay(sample.id, _pixels(sample))
-        except PictureError:  # a damaged mask is made again, a damaged picture is named there
-            return False
-        summary.already_done += 1
-        self.watcher.step()
-        return True
-
-    def _skip(self, sample: Sample, error: AdvcamError, summary: PredictSummary) -> None:
-        summary.skipped.append((sample.id, one_line(error)))
-        self.watcher.skipped(sample.id, one_line(error))
-
-
-def _pixels(sample: Sample) -> NDArray[np.uint8]:
-    return np.asarray(read_picture(sample.path))
-
-
-def _digest(segmenter: Segmenter) -> str:
-    """Equal where two runs used the same network with the same weights for the same classes."""
-    described = segmenter.settings.network.model_dump(mode="json", exclude={"weights"})
-    found = hashlib.sha256(json.dumps([described, list(segmenter.class_names)]).encode())
-    for name, tensor in sorted(segmenter.network.state_dict().items()):
-        found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+    def picture_skipped(self, name: str, reason: str) -> None:
+        """Why."""
+        self.watcher.skipped(name, reason)
