@@ -9,15 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advcam.errors import SettingError
-from advcam.scale.schedule import (
-    Cluster,
-    Interruption,
-    Load,
-    Schedule,
-    expected_seconds,
-    shard_seconds,
-    simulate,
-)
+from advcam.scale.schedule import Schedule, expected_seconds, simulate
+from advcam.scale.workload import Cluster, Interruption, Load, shard_seconds
 
 
 def greedy(durations: list[float], workers: int) -> list[float]:
@@ -74,6 +67,11 @@ def test_shards_at_hand_are_not_there_for_others() -> None:
     assert simulate(load, cluster).makespan == pytest.approx(35)
     ahead = simulate(load, dataclasses.replace(cluster, at_hand=2))
     assert (ahead.makespan, ahead.tail, ahead.in_flight) == (pytest.approx(70), pytest.approx(50), 4)
+
+
+def test_everybody_has_a_first_shard_before_anybody_a_second() -> None:
+    schedule = simulate(Load(5, 10.0, shard_pictures=1), Cluster(4, at_hand=3))
+    assert (schedule.makespan, schedule.in_flight) == (pytest.approx(20), 5)
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,8 +11,8 @@ from advcam.pipeline.chain.settings import IrnRefinement
 from advcam.pipeline.shard_rows import FLUSH_SECONDS
 from advcam.pipeline.shards import SHARD_PICTURES
 from advcam.scale.demand import STAGES, Figures, Job, StageName, demand_of
-from advcam.scale.schedule import Cluster, Interruption
 from advcam.scale.sizing import IN_STEP, StageSize, size
+from advcam.scale.workload import Cluster, Interruption
 from advcam.segment.settings import SegmenterSettings
 from advcam.training.settings import ClassifierSettings
 

@@ -15,8 +15,8 @@ from advcam.errors import SettingError, counted
 if TYPE_CHECKING:
     from advcam.attribution.method import Method
     from advcam.scale.demand import Figures, Job, StageName
-    from advcam.scale.schedule import Cluster
     from advcam.scale.sizing import StageSize
+    from advcam.scale.workload import Cluster
 
 #: Assumed, and said below the table: seconds until a worker has its network, and until another machine is there.
 START_SECONDS, AWAY_SECONDS = 30.0, 300.0
@@ -74,8 +74,8 @@ def size(
     from advcam.classifiers.catalogue import load_classifier
     from advcam.pipeline.chain.stage import PASS_PIXELS
     from advcam.scale.demand import Figures, Job
-    from advcam.scale.schedule import Cluster, Interruption
     from advcam.scale.sizing import size as size_stage
+    from advcam.scale.workload import Cluster, Interruption
 
     names = _checked(stages)
     _check_positive(

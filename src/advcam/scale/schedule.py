@@ -5,127 +5,22 @@ Shards of consecutive pictures lie in a queue, in their order; a free worker tak
 back, after exponential times; all workers of one die together. The shards that a dead worker had at hand are handed out
 next, the one it worked on from its last checkpoint or from its beginning, and another machine comes after a while. What
 a run does at its end (boxes, report) is not part of it, nor is a store or a network that is too slow for the workers.
-
-Times of pictures are Gamma distributed, since the sum of n of them is again a Gamma: a shard is one draw.
 """
 
 import heapq
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from advcam.errors import SettingError
+from advcam.scale.workload import Cluster, Interruption, Load, shard_seconds
 
 #: A piece of work that outlasts the life of its machine so many times is not worth a simulation: e**5 attempts.
 _HOPELESS = 5.0
-#: Below such a variance, relative to the square of the mean, times are taken as equal.
-_CONSTANT = 1e-9
-
-
-@dataclass(frozen=True)
-class Load:
-    """What is to be done, in shards; the last one may be shorter.
-
-    Args:
-        pictures: How many.
-        picture_seconds: Mean time of one on a worker, reading and encoding included.
-        spread: Standard deviation of that time over its mean, for sizes and classes that differ.
-        shard_pictures: Pictures of a shard.
-        write_seconds: To bring a shard to the store; the worker waits for it.
-        requests: To the store for a shard.
-        failing: Share of the requests that fail and are sent again.
-        retry_seconds: That a failed request costs.
-
-    Raises:
-        SettingError: A value outside of its range.
-    """
-
-    pictures: int
-    picture_seconds: float
-    spread: float = 0.0
-    shard_pictures: int = 64
-    write_seconds: float = 0.0
-    requests: int = 1
-    failing: float = 0.0
-    retry_seconds: float = 1.0
-
-    def __post_init__(self) -> None:
-        _at_least(1, pictures=self.pictures, shard_pictures=self.shard_pictures)
-        _at_least(0, spread=self.spread, write_seconds=self.write_seconds, requests=self.requests)
-        _at_least(0, retry_seconds=self.retry_seconds)
-        _require(0 < self.picture_seconds < math.inf, "picture_seconds is positive", self.picture_seconds)
-        _require(0 <= self.failing < 1, "failing is a share, at least 0 and below 1", self.failing)
-
-
-@dataclass(frozen=True)
-class Interruption:
-    """What takes machines away: breakdowns, or an owner who wants spot machines back.
-
-    Args:
-        every_seconds: Mean time until it meets a machine; the time is exponential.
-        away_seconds: Until another machine is there.
-
-    Raises:
-        SettingError: A value outside of its range.
-    """
-
-    every_seconds: float
-    away_seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        _require(self.every_seconds > 0, "every_seconds is positive", self.every_seconds)
-        _at_least(0, away_seconds=self.away_seconds)
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Who does it.
-
-    Args:
-        workers: How many.
-        per_machine: Workers of a machine, which die together.
-        start_seconds: Of a worker, before its first shard.
-        slow_share: Share of the workers that are slow, and stay so.
-        slow_factor: How many times as long they take to compute.
-        interruptions: What takes machines away.
-        checkpoint_seconds: A dead worker's shard goes on at the last multiple of so much work; None begins it anew.
-        at_hand: Shards that a worker has, the one that it works on among them, so that it need not wait for the next.
-
-    Raises:
-        SettingError: A value outside of its range.
-    """
-
-    workers: int
-    per_machine: int = 1
-    start_seconds: float = 0.0
-    slow_share: float = 0.0
-    slow_factor: float = 1.0
-    interruptions: tuple[Interruption, ...] = ()
-    checkpoint_seconds: float | None = None
-    at_hand: int = 1
-
-    def __post_init__(self) -> None:
-        _at_least(1, workers=self.workers, per_machine=self.per_machine, at_hand=self.at_hand)
-        _at_least(1, slow_factor=self.slow_factor)
-        _at_least(0, start_seconds=self.start_seconds)
-        _require(0 <= self.slow_share <= 1, "slow_share is a share between 0 and 1", self.slow_share)
-        piece = self.checkpoint_seconds
-        _require(piece is None or piece > 0, "checkpoint_seconds is positive, or None", piece)
-
-    @property
-    def machines(self) -> int:
-        """How many they stand on; the last one may have fewer workers."""
-        return -(-self.workers // self.per_machine)
-
-    @property
-    def life_seconds(self) -> float:
-        """Mean time until anything takes a machine away."""
-        rate = sum(1 / one.every_seconds for one in self.interruptions)
-        return 1 / rate if rate else math.inf
 
 
 @dataclass(frozen=True)
@@ -179,25 +74,6 @@ def simulate(load: Load, cluster: Cluster, seed: int = 0) -> Schedule:
     return _Simulation(load, cluster, np.random.default_rng(seed)).run()
 
 
-def shard_seconds(load: Load, random: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Seconds to compute each shard and to write it, (S,) each.
-
-    Args:
-        load: The shards.
-        random: Draws the times, and how many requests fail.
-    """
-    counts = np.full(-(-load.pictures // load.shard_pictures), load.shard_pictures, dtype=np.float64)
-    counts[-1] = load.pictures - load.shard_pictures * (len(counts) - 1)
-    computing = counts * load.picture_seconds
-    variance = load.spread**2
-    if variance > _CONSTANT:
-        computing = random.gamma(counts / variance, load.picture_seconds * variance)
-    writing = np.full(len(counts), load.write_seconds, dtype=np.float64)
-    if load.failing and load.requests:
-        writing += load.retry_seconds * random.negative_binomial(load.requests, 1 - load.failing, len(counts))
-    return computing, writing
-
-
 def expected_seconds(work: float, piece: float, interruption: Interruption, start_seconds: float = 0.0) -> float:
     """Expected time of work that one machine does in pieces, each of them again from its beginning where it is cut.
 
@@ -219,7 +95,7 @@ def expected_seconds(work: float, piece: float, interruption: Interruption, star
 
 
 _State = Literal["starting", "useful", "away", "idle"]
-_Event = Literal["ready", "done", "down", "up"]
+_Event = Literal["ready", "refill", "done", "down", "up"]
 
 
 class _Simulation:
@@ -248,10 +124,16 @@ class _Simulation:
         """Until the last shard is done."""
         for machine in range(self.cluster.machines):
             self._up(machine)
-        react = {"ready": self._give, "done": self._done, "down": self._down, "up": self._up}
+        react: dict[_Event, Callable[[int], None]] = {
+            "ready": self._ready,
+            "refill": self._refill,
+            "done": self._done,
+            "down": self._down,
+            "up": self._up,
+        }
         while self.done < len(self.computing):
             self.now, _, event, who, life = heapq.heappop(self.events)
-            machine = who // self.cluster.per_machine if event in ("ready", "done") else who
+            machine = who if event in ("down", "up") else who // self.cluster.per_machine
             if life == self.life[machine]:
                 react[event](who)
         for worker in range(self.cluster.workers):
@@ -302,20 +184,39 @@ class _Simulation:
         self.flying -= len(given)
         self.next[worker].clear()
 
-    def _give(self, worker: int) -> None:
-        """A free worker takes the next shard, of its own if it has any at hand."""
+    def _ready(self, worker: int) -> None:
+        """A worker has started; everybody gets a first shard before anybody has a second one at hand."""
+        self._give(worker)
+        self._push(0.0, "refill", worker, worker // self.cluster.per_machine)
+
+    def _refill(self, worker: int) -> None:
         waiting = self.next[worker]
-        while len(waiting) < self.cluster.at_hand and (self.returned or self.handed < len(self.computing)):
+        while len(waiting) < self.cluster.at_hand - 1 and self._left:
             waiting.append(self._take())
-        if not waiting:
+
+    def _done(self, worker: int) -> None:
+        self.done += 1
+        self.flying -= 1
+        self._give(worker)
+        self._refill(worker)
+
+    def _give(self, worker: int) -> None:
+        """A free worker goes on with the next shard, its own if it has one at hand."""
+        waiting = self.next[worker]
+        if not waiting and not self._left:
             self.first_idle = min(self.first_idle, self.now)
             self.idle[worker] = None
             self._enter(worker, "idle")
             return
-        shard, left = self.hand[worker] = waiting.popleft()
+        shard, left = self.hand[worker] = waiting.popleft() if waiting else self._take()
         self._enter(worker, "useful")
         machine = worker // self.cluster.per_machine
         self._push(left * self.pace[worker] + self.writing[shard], "done", worker, machine)
+
+    @property
+    def _left(self) -> bool:
+        """Whether the queue holds anything."""
+        return bool(self.returned) or self.handed < len(self.computing)
 
     def _take(self) -> tuple[int, float]:
         """The first shard of the queue."""
@@ -325,11 +226,6 @@ class _Simulation:
             return self.returned.popleft()
         self.handed += 1
         return self.handed - 1, self.computing[self.handed - 1]
-
-    def _done(self, worker: int) -> None:
-        self.done += 1
-        self.flying -= 1
-        self._give(worker)
 
     def _enter(self, worker: int, state: _State) -> None:
         """Close the account of the last state."""
@@ -361,13 +257,3 @@ def _check_hope(load: Load, cluster: Cluster) -> None:
             f"machines live {cluster.life_seconds:g} s on average, too short to start and do {piece:g} s of work in "
             "one go; take smaller shards, checkpoints, or machines that live longer"
         )
-
-
-def _at_least(least: float, **values: float) -> None:
-    for name, value in values.items():
-        _require(least <= value < math.inf, f"{name} is at least {least:g} and finite", value)
-
-
-def _require(condition: bool, rule: str, value: object) -> None:
-    if not condition:
-        raise SettingError(f"{rule}; got {value}")

@@ -11,7 +11,8 @@ from advcam.errors import SettingError
 from advcam.pipeline.shard_rows import FLUSH_SECONDS
 from advcam.pipeline.shards import SHARD_PICTURES
 from advcam.scale.demand import Demand, Figures, Job, StageName, demand_of
-from advcam.scale.schedule import Cluster, Interruption, Load, expected_seconds, simulate
+from advcam.scale.schedule import expected_seconds, simulate
+from advcam.scale.workload import Cluster, Interruption, Load
 
 #: Share of its speed that a process keeps when it trains in step with others: assumed, not measured.
 IN_STEP = 0.9
