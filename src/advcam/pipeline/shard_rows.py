@@ -1,9 +1,11 @@
 """The rows of a shard while it is worked on: what an interrupt or a kill leaves of them, and the finished shard."""
 
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
+from advcam.errors import RunError
 from advcam.pipeline.shards import Shard
 from advcam.store.shards import ShardName, ShardStore
 
@@ -47,7 +49,8 @@ class ShardRows(Generic[Row]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            self.save_piece()
+            with suppress(RunError):  # what ended the block says more, and an interrupt stays one
+                self.save_piece()
             return
         if self._rows:
             self._write(finished=True)

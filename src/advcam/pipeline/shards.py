@@ -172,7 +172,8 @@ def shards_left(
         pieces = {id_: name for id_, name in where.items() if name is not None and not name.finished}
         if todo or pieces:
             written = pieces.keys() | {sample.id for sample in todo}
-            before = [name.generation for sample in todo if (name := index.shard_of(sample.id)) is not None]
+            stale = [name.generation + 1 for sample in todo if (name := index.shard_of(sample.id)) is not None]
+            taken = [name.generation for name in pieces.values()]  # never below what they replace themselves
             yield Shard(
                 first,
                 first + len(part) - 1,
@@ -180,7 +181,7 @@ def shards_left(
                 given=() if given is None else tuple(map(given, todo)),
                 order=tuple(sample.id for sample in part if sample.id in written),
                 sources=tuple(sorted(set(pieces.values()))),
-                generation=max(before, default=-1) + 1,
+                generation=max([*stale, *taken], default=0),
             )
 
 
@@ -222,7 +223,7 @@ def in_order(results: Iterable[ShardResult], shards: Iterable[Shard]) -> Iterato
 
 
 def kept(results: Iterable[ShardResult]) -> Iterator[ShardResult]:
-    """Results as they come; at the end, or after a few failures, an error if shards could not be kept.
+    """The results of shards that were kept; at the end, or after a few failures, an error if some could not be.
 
     Raises:
         RunError: Some could not; everything else is kept.
@@ -233,7 +234,8 @@ def kept(results: Iterable[ShardResult]) -> Iterator[ShardResult]:
             failed.append(result)
             if len(failed) == _FAILURES:
                 break
-        yield result
+        else:
+            yield result
     if failed:
         first = failed[0]
         where = f"the first (pictures {first.first + 1} to {first.last + 1} of the list): {first.failed}"

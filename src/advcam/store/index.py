@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 #: Of each row of a shard: digests of the id and of the classes, and the size of the picture file.
 Keys = NDArray[np.void]
+_DIGEST = b"advcam_index"  # in the metadata of the table
 _KEY = np.dtype([("id", "<u8"), ("size", "<i8"), ("classes", "<u8")])
 
 
@@ -33,19 +34,34 @@ def keys_of(rows: Iterable[tuple[str, int, Sequence[int] | None]]) -> Keys:
 
 
 def read_table(table: pa.Table) -> dict[str, Keys]:
-    """The keys of each shard, by the name of its file, from `ShardIndex.table`.
+    """The keys of shards, by the name of their file, from `ShardIndex.table`.
 
     Raises:
-        KeyError, ValueError: It is another table.
+        KeyError, ValueError: It is another table, or damaged.
     """
+    found = _by_shard(table)
+    if (table.schema.metadata or {}).get(_DIGEST) != _digest(found):
+        raise ValueError("the rows do not fit their checksum")
+    return found
+
+
+def _by_shard(table: pa.Table) -> dict[str, Keys]:
     shard = table["shard"].combine_chunks()
     rows = np.zeros(len(table), dtype=_KEY)
     for field in _KEY.names or ():
         rows[field] = table[field].to_numpy()
     numbers = shard.indices.to_numpy()
     order = np.argsort(numbers, kind="stable")
-    cuts = np.searchsorted(numbers[order], np.arange(1, len(shard.dictionary)))
-    return dict(zip(shard.dictionary.to_pylist(), np.split(rows[order], cuts), strict=True))
+    ends = np.searchsorted(numbers[order], np.arange(len(shard.dictionary)), side="right")
+    parts = np.split(rows[order], ends)[:-1]
+    return {name: part for name, part in zip(shard.dictionary.to_pylist(), parts, strict=True) if len(part)}
+
+
+def _digest(keys: Mapping[str, Keys]) -> bytes:
+    found = hashlib.sha256()
+    for name in sorted(keys):
+        found.update(name.encode() + keys[name].tobytes())
+    return found.hexdigest().encode()
 
 
 class ShardIndex:
@@ -65,13 +81,22 @@ class ShardIndex:
         rows: NDArray[Any] = np.concatenate([np.zeros(0, _KEY), *parts])
         self._ids, order = _last_of_each(rows["id"])
         self._sizes, self._classes = rows["size"][order], rows["classes"][order]
-        counts = [len(part) for part in parts]
-        self._shards = np.repeat(np.arange(len(counts), dtype=np.int32), counts)[order]
+        self._counts = np.array([len(part) for part in parts], dtype=np.int64)
+        self._shards = np.repeat(np.arange(len(parts), dtype=np.int32), self._counts)[order]
 
     def table(self) -> pa.Table:
-        """The rows that count, as `read_table` takes them."""
-        shards = pa.DictionaryArray.from_arrays(self._shards, [name.file for name in self.names])
-        return pa.table({"shard": shards, "id": self._ids, "size": self._sizes, "classes": self._classes})
+        """The rows of the shards of which every row counts, as `read_table` takes them.
+
+        Of the others it would tell only a part, which is not enough once the shards that supersede them are gone.
+        """
+        counting = np.bincount(self._shards, minlength=len(self.names))
+        kept = (counting == self._counts)[self._shards]
+        shards = pa.DictionaryArray.from_arrays(
+            self._shards[kept], pa.array([name.file for name in self.names], pa.string())
+        )
+        columns = {"id": self._ids, "size": self._sizes, "classes": self._classes}
+        table = pa.table({"shard": shards} | {name: column[kept] for name, column in columns.items()})
+        return table.replace_schema_metadata({_DIGEST: _digest(_by_shard(table))})
 
     def __len__(self) -> int:
         return len(self._ids)

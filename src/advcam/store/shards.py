@@ -316,7 +316,7 @@ class ShardStore(Generic[Row]):
         try:
             with (self.folder / _INDEX).open("rb") as file:
                 return read_table(pq.read_table(file))
-        except (pa.ArrowException, OSError, ValueError, KeyError, AttributeError):
+        except (pa.ArrowException, OSError, ValueError, LookupError, AttributeError, TypeError):
             return {}  # absent or damaged: the shards themselves say the same
 
     @contextmanager
