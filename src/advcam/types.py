@@ -29,7 +29,7 @@ IGNORE = 255
 Mask = NDArray[np.int32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """A picture of a data set and what is known about it.
 

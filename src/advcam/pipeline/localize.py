@@ -6,7 +6,7 @@ boxes. Which process works on a shard is the engine's business.
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
@@ -27,7 +27,7 @@ from advcam.pipeline.operations.telemetry import Telemetry
 from advcam.pipeline.outputs import Outputs
 from advcam.pipeline.shard_maps import Given, LocalizeTask, file_bytes
 from advcam.pipeline.shard_outputs import OutputsTask
-from advcam.pipeline.shards import Engine, LocalEngine, Unheard, in_order, kept, shards_done, shards_left
+from advcam.pipeline.shards import Engine, LocalEngine, Shard, Unheard, in_order, kept, shards_done, shards_left
 from advcam.pipeline.targets import Work, evenly, find_work
 from advcam.report import ReportSummary
 from advcam.store.entries import PictureEntries
@@ -167,7 +167,7 @@ class _Job:
         self.names = output_names([sample.id for sample in work.samples])
         self.store = MapStore(run.maps_folder)
         self.outputs = Outputs(run.folder, settings.outputs, classifier.class_names)
-        self.outputs.numbers.extend(sorted({c for ids in work.targets.values() for c in ids or ()}))
+        self.outputs.numbers.extend(sorted(work.class_ids))
         self.failed: RunError | None = None
 
     def run(self) -> Summary:
@@ -216,7 +216,7 @@ class _Job:
         """
         self.store.clean()
         self.store.write_index()
-        if None in self.work.targets.values():  # which classes there are, the maps know
+        if not self.work.decided:  # which classes there are, the maps know
             self.outputs.numbers.extend(sorted(self.store.class_ids()))
         done = _done(self.store.index(), self.work, self.sizes)
         self._make_outputs(done, summary)
@@ -230,23 +230,20 @@ class _Job:
     def _given(self) -> Callable[[Sample], Given]:
         """What a process is told about a picture."""
         in_report = {sample.id for sample in evenly(self.work.samples, self.settings.outputs.report_pictures)}
-        return lambda one: Given(self.work.targets[one.id], one.id in in_report, self.names[one.id])
+        return lambda one: Given(self.work.known(one), one.id in in_report, self.names[one.id])
 
     def _make_outputs(self, done: NDArray[np.bool_], summary: Summary) -> None:
         """Masks and overlays that are missing, and boxes.json."""
         settings, folder = self.settings.outputs, self.directory.folder
         task = OutputsTask(folder, settings, self.classifier.class_names, self.directory.outputs_changed)
-        finished = list(
-            shards_done(
-                self.work.samples,
-                self.settings.shard_pictures,
-                done,
-                self.store.index(),
-                lambda sample: self.names[sample.id],
-            )
-        )
+
+        def finished() -> Iterator[Shard]:
+            samples, index = self.work.samples, self.store.index()
+            names = self.names
+            return shards_done(samples, self.settings.shard_pictures, done, index, lambda one: names[one.id])
+
         with PictureEntries(self.directory.boxes_file, {"threshold": settings.threshold}) as boxes:
-            for result in kept(in_order(self.engine.map(task, finished, Unheard()), finished)):
+            for result in kept(in_order(self.engine.map(task, finished(), Unheard()), finished())):
                 for id_, entry in result.answer.items():
                     boxes.add(id_, entry)
                 summary.skipped += result.skipped
@@ -279,7 +276,7 @@ def _sizes(work: Work) -> NDArray[np.int64]:
 
 def _done(index: ShardIndex, work: Work, sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Of which pictures the stored maps are those of the file as it is, for the classes that are asked for."""
-    wanted = (work.targets[sample.id] for sample in work.samples)
+    wanted = map(work.known, work.samples)
     holds = (
         index.holds(sample.id, int(size), classes, any_classes=classes is None)
         for sample, size, classes in zip(work.samples, sizes, wanted, strict=True)

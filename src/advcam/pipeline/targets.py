@@ -1,7 +1,7 @@
 """Which pictures a run works on, and which classes it explains in each."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,27 +59,56 @@ class Work:
         samples: What is worked on.
         unlabelled: Ids of the pictures that the labels leave out, and why.
         warnings: One line each.
-        targets: Outputs of the classifier by sample id; None where only the picture decides: the classifier's own
-            answer, or the best output of a group.
-        chooser: Decides there.
+        chooser: Chooses the outputs to explain where the labels do not name them.
         classifier: Whose outputs.
+        named: Labels are names (or numbers) of outputs.
+        class_ids: Outputs that they name, all pictures together.
+        decided: The labels of every picture name its outputs.
     """
 
     samples: Sequence[Sample]
     unlabelled: Sequence[tuple[str, str]]
     warnings: Sequence[str]
-    targets: Mapping[str, list[int] | None]
     chooser: Chooser
     classifier: Classifier
+    named: bool
+    class_ids: frozenset[int] = frozenset()
+    decided: bool = False
+
+    def known(self, sample: Sample) -> list[int] | None:
+        """The outputs that the labels of a picture name, each once; None where only the picture decides.
+
+        Raises:
+            LabelError: The classifier has no such output.
+        """
+        if not self.named or sample.labels is None:
+            return None
+        try:
+            return list(dict.fromkeys(self.classifier.class_id(label) for label in sample.labels))
+        except LabelError as error:
+            raise LabelError(f"{sample.id}: {error}") from error
+
+    def checked(self) -> "Work":
+        """The same, with what the labels of all pictures name.
+
+        Raises:
+            LabelError: The classifier has no such output.
+        """
+        class_ids: set[int] = set()
+        decided = True
+        for known in map(self.known, self.samples):
+            class_ids.update(known or ())
+            decided &= known is not None
+        return replace(self, class_ids=frozenset(class_ids), decided=decided)
 
     def classes(self, sample: Sample, picture: Image.Image) -> list[int]:
         """The outputs to explain in a picture, each once."""
-        known = self.targets[sample.id]
+        known = self.known(sample)
         return self.chooser.choose(self.classifier, sample, picture) if known is None else known
 
     def count(self, sample: Sample) -> int:
         """About how many outputs that will be, for the cost."""
-        known = self.targets[sample.id]
+        known = self.known(sample)
         if known is not None:
             return len(known)
         return self.chooser.top if self.chooser.groups is None else len(sample.labels or ())
@@ -103,9 +132,9 @@ def find_work(settings: LocalizeSettings, classifier: Classifier) -> Work:
     # The run's own overlays and masks are no input of the next session.
     found = [s for s in find_pictures(settings.inputs) if folder not in s.path.resolve().parents]
     labelled = label_samples(found, settings.labels)
-    targets = {sample.id: _known(sample, classifier) for sample in labelled.samples}
     unlabelled = [(sample.id, f"{settings.labels} has no row for it") for sample in labelled.unlabelled]
-    return Work(labelled.samples, unlabelled, labelled.warnings, targets, Chooser(settings.top), classifier)
+    chooser = Chooser(settings.top)
+    return Work(labelled.samples, unlabelled, labelled.warnings, chooser, classifier, named=True).checked()
 
 
 def evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
@@ -150,11 +179,9 @@ def _of_dataset(settings: LocalizeSettings, classifier: Classifier) -> Work:
     dataset = open_dataset(settings.data, settings.layout)
     samples = samples_of(dataset, settings.split, settings.data)
     samples = samples if settings.limit is None else evenly(samples, settings.limit)
-    if settings.labels == "predicted":
-        return Work(samples, (), (), dict.fromkeys([s.id for s in samples]), Chooser(settings.top), classifier)
     if settings.groups is None:
-        targets = {s.id: _known(s, classifier) for s in samples}
-        return Work(samples, (), (), targets, Chooser(settings.top), classifier)
+        named = settings.labels != "predicted"
+        return Work(samples, (), (), Chooser(settings.top), classifier, named).checked()
     chooser = Chooser(settings.top, dataset.class_names, read_groups(settings.groups))
     match = chooser.match(classifier)
     absent = {s.id: [label for label in s.labels or () if not match.covers(label)] for s in samples}
@@ -163,14 +190,4 @@ def _of_dataset(settings: LocalizeSettings, classifier: Classifier) -> Work:
         (id_, f"{settings.groups} has no group for {', '.join(labels)}") for id_, labels in absent.items() if labels
     ]
     warning = (f"skipped {counted(len(rest), 'picture')} with a class that the groups leave out",) if rest else ()
-    return Work(covered, rest, warning, dict.fromkeys([s.id for s in covered]), chooser, classifier)
-
-
-def _known(sample: Sample, classifier: Classifier) -> list[int] | None:
-    """Outputs that the labels of a sample name, each once; None where it has none."""
-    if sample.labels is None:
-        return None
-    try:
-        return list(dict.fromkeys(classifier.class_id(label) for label in sample.labels))
-    except LabelError as error:
-        raise LabelError(f"{sample.id}: {error}") from error
+    return Work(covered, rest, warning, chooser, classifier, named=False)

@@ -12,14 +12,16 @@ refused when it is continued.
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from types import TracebackType
 from typing import BinaryIO, Self, TypeAlias
 
+import numpy as np
+
 from advcam.errors import RunError, SettingError, one_line
 from advcam.store.files import PARTIAL, remove_leftovers, try_lock, write_text
+from advcam.store.index import id_digest
 from advcam.store.places import Place
 from advcam.store.remote import PROBE, RemotePath, probe
 from advcam.untrusted import parse_json
@@ -193,27 +195,48 @@ def _of_a_beginning(name: str) -> bool:
     return name in (_LOCK, PROBE) or (name.startswith(_CONFIG) and name.endswith(PARTIAL))
 
 
-def output_names(ids: Sequence[str]) -> dict[str, str]:
-    """Names of the output files of pictures, without extension: `a/cat` for the picture `a/cat.jpg`.
+class OutputNames(Mapping[str, str]):
+    """Names of the output files of pictures by their id, without extension: `a/cat` for the picture `a/cat.jpg`.
+
+    Args:
+        ids: Ids of samples.
+        whole: Those of them that keep their extension.
+    """
+
+    def __init__(self, ids: Sequence[str], whole: frozenset[str]) -> None:
+        self._ids, self.whole = ids, whole
+
+    def __getitem__(self, id_: str) -> str:
+        return id_ if id_ in self.whole else _without_extension(id_)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+
+def output_names(ids: Sequence[str]) -> OutputNames:
+    """Names of the output files of pictures, with `/`, each name once; in memory for those that collide alone.
 
     Pictures whose names would collide (`cat.jpg` and `cat.png`, in any case of letters) keep their full name.
 
     Args:
         ids: Ids of samples.
 
-    Returns:
-        Name by id, with `/`, each name once.
-
     Raises:
         SettingError: An id is absolute or leads out of the folder.
     """
-    names = {id_: _without_extension(id_) for id_ in ids}
+    ids = tuple(dict.fromkeys(ids))
+    names = OutputNames(ids, frozenset())
     while True:
-        taken = Counter(name.lower() for name in names.values())
-        colliding = [id_ for id_, name in names.items() if name != id_ and taken[name.lower()] > 1]
+        digests = np.fromiter((id_digest(names[id_].lower()) for id_ in ids), np.uint64, len(ids))
+        values, counts = np.unique(digests, return_counts=True)
+        taken = np.isin(digests, values[counts > 1])
+        colliding = {id_ for id_, is_taken in zip(ids, taken, strict=True) if is_taken and names[id_] != id_}
         if not colliding:
             return names
-        names.update((id_, id_) for id_ in colliding)
+        names = OutputNames(ids, names.whole | colliding)
 
 
 def _without_extension(id_: str) -> str:
