@@ -6,6 +6,7 @@ Found by the fuzz targets beside `src`, or by reading the code.
 import json
 import struct
 import tracemalloc
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -213,6 +214,34 @@ def test_tensors_with_names_that_are_no_text(tmp_path: Path):
     torch.save({1: torch.zeros(1), ("a",): torch.zeros(1)}, tmp_path / "a.pth")
     with pytest.raises(WeightsError, match="holds no tensors"):
         load_weights(nn.Linear(1, 1), tmp_path / "a.pth")
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch warns that such tensors are experimental
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda tensor: tensor.to_sparse(),
+        lambda tensor: tensor.to_sparse_csr(),
+        lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8),
+        lambda tensor: tensor.to("meta"),
+        lambda tensor: tensor.to(torch.complex64),
+    ],
+)
+def test_tensors_that_no_network_takes(tmp_path: Path, convert):
+    torch.save({"weight": convert(torch.ones(2, 3)), "bias": torch.zeros(2)}, tmp_path / "a.pth")
+    with pytest.raises(
+        WeightsError, match=r"a\.pth: weight is no dense tensor of real numbers; save the network before"
+    ):
+        load_weights(nn.Linear(3, 2), tmp_path / "a.pth")
+
+
+def test_an_archive_that_is_larger_than_its_file(tmp_path: Path):
+    torch.save({"weight": torch.zeros(1_000_000)}, tmp_path / "plain.pth")
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain, zipfile.ZipFile(tmp_path / "a.pth", "w", 8) as archive:
+        for name in plain.namelist():
+            archive.writestr(name, plain.read(name))
+    with pytest.raises(WeightsError, match=r"a\.pth is a compressed archive of 4,\d+,\d+ bytes"):
+        load_weights(nn.Linear(3, 2), tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Weights from a local file: safetensors, or a PyTorch file that holds tensors only."""
 
 import pickle
+import zipfile
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -35,6 +36,9 @@ def read_weights(path: str | PathLike[str]) -> dict[str, Tensor]:
     tensors = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if not tensors:
         raise WeightsError(f"{path} holds no tensors; expected a state dict (names to tensors)")
+    odd = next((name for name, tensor in tensors.items() if not _is_plain(tensor)), None)
+    if odd is not None:
+        raise WeightsError(f"{path}: {odd} is no dense tensor of real numbers; save the network before it is converted")
     return tensors
 
 
@@ -100,7 +104,11 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 def _read_torch(path: Path) -> dict[str, Any]:
     try:
+        if zipfile.is_zipfile(path):
+            _check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
     except pickle.UnpicklingError as error:
         if _is_pickle(path):
             raise WeightsError(
@@ -113,6 +121,21 @@ def _read_torch(path: Path) -> dict[str, Any]:
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path} holds a {type(state).__name__}; expected a state dict (names to tensors)")
     return dict(state)
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that is larger than its file: PyTorch compresses nothing, and zeros shrink a thousandfold."""
+    with zipfile.ZipFile(path) as archive:
+        inside = sum(entry.file_size for entry in archive.infolist())
+    if inside > path.stat().st_size:
+        raise WeightsError(
+            f"{path} is a compressed archive of {inside:,} bytes, which PyTorch does not write; save the weights anew"
+        )
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    odd = tensor.is_quantized or tensor.is_meta or tensor.is_nested or tensor.is_complex()
+    return tensor.layout is torch.strided and not odd
 
 
 def _is_pickle(path: Path) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from advcam import untrusted
 from advcam.datasets.coco import COCO
 from advcam.datasets.cub import CUB200
 from advcam.datasets.dataset import Dataset
@@ -147,9 +148,10 @@ def _unlabelled(root: Path) -> str:
 
 def _columns(table: Path) -> str:
     try:
+        untrusted.check_regular(table)
         with table.open(encoding="utf-8-sig", newline="") as file:
-            return ", ".join(next(csv.reader(file), [])) or "none"
-    except (OSError, UnicodeDecodeError, csv.Error):
+            return ", ".join(next(csv.reader(untrusted.limited_lines(file)), [])) or "none"
+    except (OSError, ValueError, csv.Error):
         return "unreadable"
 
 

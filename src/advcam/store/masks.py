@@ -11,6 +11,8 @@ from advcam.store.files import replacing
 from advcam.store.places import Place
 
 _MAX_CLASS = 65535
+#: As many as a picture may have.
+_MOST_PIXELS = 178_000_000
 
 
 def write_mask(path: Place, mask: NDArray[np.integer]) -> None:
@@ -55,8 +57,10 @@ def read_mask(path: Place) -> NDArray[np.int32]:
     """
     try:
         with path.open("rb") as file, Image.open(file, formats=["PNG"]) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise ValueError(f"more than {_MOST_PIXELS:,} pixels")
             mode, pixels = image.mode, np.asarray(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # decoders raise nearly every type on damaged data
         raise PictureError(f"{path} cannot be read as a mask ({one_line(error)}); write it again") from error
     if mode not in ("1", "L", "P") and not mode.startswith("I"):
         raise PictureError(
