@@ -16,7 +16,7 @@ from advcam.evaluate.pixels import defined_mean
 from advcam.training.augment import Preparation
 from advcam.training.objective import Objective
 from advcam.training.order import picture_generator
-from advcam.training.sharing import in_turn, turns
+from advcam.training.sharing import in_turn, own_batches
 from advcam.training.targets import Kind
 from advcam.types import Sample
 
@@ -204,9 +204,7 @@ def measure(
     """
     objective.eval()
     device = next(objective.parameters()).device
-    numbers = list(range(len(dataset)))
-    batches = [numbers[first : first + batch_size] for first in range(0, len(dataset), batch_size)]
-    own = [batches[turn] for turn in turns(len(batches))]
+    own = own_batches(len(dataset), batch_size)
     loader = DataLoader(dataset, batch_sampler=own, num_workers=workers, generator=torch.Generator())
     found: list[tuple[Tensor, Tensor]] = []
     with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):

@@ -31,6 +31,7 @@ from advcam.training.classification import ClassificationObjective, TrainingPict
 from advcam.training.loop import BEST_FILE, Progress, TrainingResult
 from advcam.training.network import StartingPoint
 from advcam.training.settings import ClassifierSettings
+from advcam.training.sharing import in_turn, own_batches
 
 #: Where every root of A starts: small, so that only what helps grows.
 _START = 0.03
@@ -50,7 +51,7 @@ def train_mixture(
     better: str,
     progress: Callable[[Progress], None] | None,
 ) -> TrainingResult:
-    """Look at the pictures, fit the head, measure it, and write the weights; all processes do the same.
+    """Look at the pictures, fit the head, measure it, and write the weights; all processes fit the same.
 
     Args:
         start: The pretrained network with a new head.
@@ -145,7 +146,7 @@ def collect_features(
     precision: torch.dtype,
     progress: Callable[[Progress], None],
 ) -> tuple[Tensor, Tensor]:
-    """What the head sees of augmented pictures, and their labels.
+    """What the head sees of augmented pictures, and their labels; the processes of a launch share the pictures.
 
     Args:
         network: In evaluation mode, on its device.
@@ -167,18 +168,21 @@ def collect_features(
             f'trained="mixture" keeps what it sees of every picture: {looks} epochs of {len(pictures):,} pictures are '
             f"more than {_MOST_LOOKS:,}; take fewer epochs, or another choice of trained"
         )
-    device, features, labels = next(network.parameters()).device, list[Tensor](), list[Tensor]()
+    device, found = next(network.parameters()).device, list[tuple[Tensor, Tensor]]()
     with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
         for look in range(looks):
             pictures.set_epoch(look)
-            loader = DataLoader(pictures, batch_size, generator=torch.Generator())
+            own = own_batches(len(pictures), batch_size)
+            loader = DataLoader(pictures, batch_sampler=own, generator=torch.Generator())
+            of_look = list[tuple[Tensor, Tensor]]()
             for number, batch in enumerate(loader, start=1):
                 with _inputs_of(network, head) as seen:
                     class_scores(network, batch["pictures"].to(device))
-                features.append(_pooled(seen[0]).float())
-                labels.append(batch["labels"].to(device))
+                of_look.append((_pooled(seen[0]).float().cpu(), batch["labels"]))
                 progress(Progress(look + 1, looks, number, len(loader), math.nan, 0.0, {}))
-    return torch.cat(features), torch.cat(labels)
+            found += in_turn(of_look)
+    features, labels = (torch.cat(parts).to(device) for parts in zip(*found, strict=True))
+    return features, labels
 
 
 def head_weights(network: nn.Module, head: Sequence[str]) -> nn.Linear | nn.Conv2d:

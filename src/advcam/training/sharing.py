@@ -17,13 +17,22 @@ _MISSING = object()
 
 
 def turns(count: int) -> range:
-    """Which of so many pieces of work this process does: they are dealt out in turn.
-
-    Pieces are batches rather than pictures where a network sees several at once: the same batches as in one process
-    give the same numbers, to the last bit.
-    """
+    """Which of so many pieces of work this process does: they are dealt out in turn."""
     state = PartialState()
     return range(state.process_index, count, state.num_processes)
+
+
+def own_batches(count: int, batch_size: int) -> list[list[int]]:
+    """Numbers of the pictures in this process's batches, of all in their order.
+
+    The batches are those of one process, as what a network answers depends, in the last bits, on what it sees at once.
+
+    Args:
+        count: Of the pictures.
+        batch_size: Pictures a batch.
+    """
+    batches = [list(range(first, min(first + batch_size, count))) for first in range(0, count, batch_size)]
+    return [batches[turn] for turn in turns(len(batches))]
 
 
 def in_turn(results: Sequence[T]) -> list[T]:

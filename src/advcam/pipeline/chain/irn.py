@@ -1,11 +1,11 @@
 """The stage "refine-irn": confident labels from the maps, a network of boundaries learnt from them, the random walk."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate.state import PartialState  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
@@ -16,9 +16,11 @@ from advcam.attribution.precision import resolve
 from advcam.classifiers.classifier import Classifier
 from advcam.datasets.pictures import read_picture
 from advcam.errors import SettingError
-from advcam.pipeline.chain.labelling import instance_entry
+from advcam.pipeline.chain.filing import FilesOfMaps, write_files
+from advcam.pipeline.chain.irn_files import InstanceWriter, LabelWriter
 from advcam.pipeline.chain.localizing import load_model
-from advcam.pipeline.chain.refining import refine_store, with_maps
+from advcam.pipeline.chain.processes import by_main
+from advcam.pipeline.chain.refining import refine_store
 from advcam.pipeline.chain.settings import IrnRefinement
 from advcam.pipeline.chain.stage import Outcome, Watcher
 from advcam.pipeline.chain.training import LoopWatch
@@ -26,13 +28,11 @@ from advcam.pipeline.config import ModelSettings
 from advcam.pipeline.shards import Engine
 from advcam.pipeline.targets import evenly
 from advcam.refine.irn.instances import instance_masks
-from advcam.refine.irn.labels import confident_labels, grid_labels
+from advcam.refine.irn.labels import grid_labels
 from advcam.refine.irn.losses import PairCounts, irn_loss, pair_counts
 from advcam.refine.irn.network import IRNetwork
 from advcam.refine.irn.walk import refine_maps
-from advcam.store.files import write_text
-from advcam.store.maps import MapStore
-from advcam.store.masks import read_mask, write_mask
+from advcam.store.masks import read_mask
 from advcam.store.run import output_names
 from advcam.training.augment import Normalisation, flip, random_crop
 from advcam.training.loop import BEST_FILE, train
@@ -136,16 +136,17 @@ class Irn:
         self.classifier = load_model(model)
         self.samples, self.folder, self.watcher = samples, folder, watcher
         self.names = output_names([sample.id for sample in samples])
-        self.skipped: list[tuple[str, str]] = []
         self.conf_fg, self.conf_bg = confidences(settings, threshold)
 
     def run(self) -> Outcome:
-        """Labels, training and walk; each goes on where it stopped."""
-        self._write_labels()
+        """Labels, training and walk; each goes on where it stopped. All processes train, the main one does the rest."""
+        by_main(self._write_labels)
         with torch.random.fork_rng(devices=()):  # its new layers start at random, the same in every process
             torch.manual_seed(self.settings.seed)
             network = IRNetwork(self.classifier.module)
         final_loss = self._train(network)
+        if not PartialState().is_main_process:
+            return Outcome()
         network.load_state_dict(load_file(self.folder / "network" / BEST_FILE))
         network.eval()
         if self.settings.instances:
@@ -160,18 +161,10 @@ class Irn:
         return Outcome([*facts, *outcome.facts], outcome.notes, outcome.skipped)
 
     def _write_labels(self) -> None:
-        todo = [sample for sample in self.samples if not self._label_file(sample).exists()]
-        self.watcher.start("IRN: confident labels", len(todo))
-        for item in with_maps(MapStore(self.source), todo, self.skipped):
-            labels = confident_labels(
-                item.row.attribution,
-                item.picture,
-                conf_fg=self.conf_fg,
-                conf_bg=self.conf_bg,
-                device=self.classifier.device,
-            )
-            write_mask(self._label_file(item.sample), labels)
-            self.watcher.step()
+        write = LabelWriter(self.conf_fg, self.conf_bg, str(self.classifier.device))
+        files = {sample.id: self._label_file(sample) for sample in self.samples}
+        task = FilesOfMaps(self.source, write)
+        write_files(task, self.samples, files, self.engine, self.watcher, "IRN: confident labels")
 
     def _train(self, network: IRNetwork) -> float:
         """Train the branches; the mean loss of the last epoch."""
@@ -197,15 +190,9 @@ class Irn:
         return float(result.history[-1]["training_loss"] or 0.0)
 
     def _write_instances(self, walk: "_Walk") -> None:
-        """instances/<picture>.json: class, score and COCO run lengths of each object, best first."""
         files = {sample.id: self.folder / "instances" / f"{self.names[sample.id]}.json" for sample in self.samples}
-        todo = [sample for sample in self.samples if not files[sample.id].exists()]
-        self.watcher.start("IRN: instances", len(todo))
-        for item in with_maps(MapStore(self.source), todo, []):
-            found = walk.instances(item.row.attribution, item.picture)
-            rows = [instance_entry(one, item.row.attribution) for one in found]
-            write_text(files[item.sample.id], json.dumps(rows, ensure_ascii=False) + "\n")
-            self.watcher.step()
+        task = FilesOfMaps(self.source, InstanceWriter(walk.instances))
+        write_files(task, self.samples, files, self.engine, self.watcher, "IRN: instances")
 
     def _inputs(self, samples: Sequence[Sample]) -> Iterator[Tensor]:
         for sample in samples:
@@ -227,8 +214,8 @@ class _Walk:
         self.settings, self.model, self.weights = settings, model, weights
         self.classifier, self.network = classifier, network
 
-    def __reduce__(self) -> tuple[Callable[..., "_Walk"], tuple[IrnRefinement, ModelSettings, Path]]:
-        return _load_walk, (self.settings, self.model, self.weights)
+    def __reduce__(self) -> tuple[Callable[..., "_Walk"], tuple[IrnRefinement, ModelSettings, Path, list[float]]]:
+        return _load_walk, (self.settings, self.model, self.weights, self.network.mean_displacement.tolist())
 
     def __call__(self, attribution: Attribution, picture: NDArray[np.uint8]) -> FloatArray:
         """Scores (C, H, W) after the walk."""
@@ -256,11 +243,12 @@ class _Walk:
         return edges.float(), displacement.float()
 
 
-def _load_walk(settings: IrnRefinement, model: ModelSettings, weights: Path) -> _Walk:
-    """The walk of a trained network."""
+def _load_walk(settings: IrnRefinement, model: ModelSettings, weights: Path, mean_displacement: list[float]) -> _Walk:
+    """The walk of a trained network, whose mean displacement was measured after its weights were written."""
     classifier = load_model(model)
     network = IRNetwork(classifier.module)
     network.load_state_dict(load_file(weights))
+    network.mean_displacement.copy_(torch.tensor(mean_displacement))
     return _Walk(settings, model, classifier, network.eval(), weights)
 
 

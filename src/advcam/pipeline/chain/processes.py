@@ -1,20 +1,30 @@
 """A chain that `torchrun` or `accelerate launch` started in several processes: one works, all train.
 
 The main process carries out the stages. The others wait, and take part in those that train a network; they write
-nothing and say nothing.
+nothing and say nothing. What the main process does alone may take days, so nobody waits for it in an exchange of the
+group, which ends after minutes: the others look at the launch's store for its next word. As long as it lives it leaves
+a sign of life there; one that is silent is given up.
 """
 
 import os
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import cache
 
 from accelerate.state import PartialState  # type: ignore[import-untyped]
-from accelerate.utils import broadcast_object_list  # type: ignore[import-untyped]
+from torch.distributed import DistError, PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
+from advcam.errors import RunError, one_line
 from advcam.pipeline.chain.stage import Stage, State
 
-#: While the main process does what it does alone, the others wait; by default a group gives up after minutes.
-_PATIENCE = timedelta(days=30)
+#: For an exchange within a training: the slowest process reads its pictures, the main one writes a state.
+_EXCHANGE = timedelta(minutes=30)
+#: Seconds between two signs of life, and between two looks for them.
+_BEAT, _LOOK = 10.0, 0.2
+#: Seconds without a sign of life after which the main process counts as dead.
+_SILENCE = 300.0
 
 
 class Processes:
@@ -25,9 +35,10 @@ class Processes:
     """
 
     def __init__(self, device: str) -> None:
-        self.launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        self.launched = _launched()
         if self.launched:
-            PartialState(cpu=device == "cpu", timeout=_PATIENCE)
+            PartialState(cpu=device == "cpu", timeout=_EXCHANGE)
+            _board()
 
     @property
     def main(self) -> bool:
@@ -37,14 +48,95 @@ class Processes:
     def announce(self, work: bool) -> None:
         """Tell the others whether the stage that comes next in their list is worked at."""
         if self.launched:
-            broadcast_object_list([work])
+            _board().tell(str(work))
 
     def follow(self, stages: Sequence[Stage]) -> None:
-        """Take part in the stages that train, as the main process announces them."""
+        """Take part in the stages that train, as the main process announces them.
+
+        Raises:
+            RunError: The main process is gone.
+        """
         for stage in stages:
-            announced: list[bool | None] = [None]
-            if broadcast_object_list(announced)[0] and stage.trains:
+            if _board().hear() == str(True) and stage.trains:
                 stage.work(_Silent())
+
+
+def by_main(work: Callable[[], None]) -> None:
+    """What the main process does alone within a stage that trains; the others wait for as long as it lives.
+
+    Raises:
+        RunError: In the others: the main process is gone.
+    """
+    if not _launched():
+        work()
+    elif PartialState().is_main_process:
+        work()
+        _board().tell("done")
+    else:
+        _board().hear()
+
+
+class _Board:
+    """Words of the main process in the store of the launch, in their order, and its signs of life."""
+
+    def __init__(self) -> None:
+        # Of this try: torchrun may start all processes again, on the same store.
+        self._prefix = f"advcam/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+        self._store, self._words = self._connected(), 0
+        if PartialState().is_main_process:
+            threading.Thread(target=self._live, args=(self._connected(),), daemon=True).start()
+
+    def tell(self, word: str) -> None:
+        """Put up the next word."""
+        self._words += 1
+        self._store.set(f"word{self._words}", word)
+
+    def hear(self) -> str:
+        """The next word, whenever it comes.
+
+        Raises:
+            RunError: The main process, or the store, is gone.
+        """
+        self._words += 1
+        key, beats, heard = f"word{self._words}", -1, time.monotonic()
+        try:
+            while not self._store.check([key]):
+                now = self._store.add("beats", 0)
+                if now != beats:
+                    beats, heard = now, time.monotonic()
+                elif time.monotonic() - heard > _SILENCE:
+                    raise RunError(f"the main process gave no sign of life for {_SILENCE:.0f} s; {_GONE}")
+                time.sleep(_LOOK)
+            return self._store.get(key).decode()
+        except DistError as error:
+            raise RunError(f"the main process of this launch is gone ({one_line(error)}); {_GONE}") from error
+
+    def _live(self, store: Store) -> None:
+        """A sign of life every few seconds until the process ends."""
+        while True:
+            try:
+                store.add("beats", 1)
+            except DistError:  # the store is gone, and with it who would look
+                return
+            time.sleep(_BEAT)
+
+    def _connected(self) -> Store:
+        """A connection of its own to the store by which the processes found each other."""
+        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = TCPStore(host, port, is_master=False, wait_for_workers=False)
+        return PrefixStore(self._prefix, store)
+
+
+_GONE = "its own message says why, and the same command goes on"
+
+
+def _launched() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+@cache
+def _board() -> _Board:
+    return _Board()
 
 
 class _Silent:

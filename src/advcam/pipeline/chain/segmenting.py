@@ -6,25 +6,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from accelerate.state import PartialState  # type: ignore[import-untyped]
 from PIL import Image
 
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.pictures import read_picture
-from advcam.errors import PictureError, SettingError, counted, one_line
+from advcam.errors import PictureError, SettingError, counted
 from advcam.pipeline.chain.carding import EPOCH, LEARNT_FROM, TRUE_MASKS
+from advcam.pipeline.chain.filing import write_files
 from advcam.pipeline.chain.lesson import Lesson
+from advcam.pipeline.chain.masking import MaskTask
+from advcam.pipeline.chain.processes import by_main
 from advcam.pipeline.chain.settings import SegmentSettings
 from advcam.pipeline.chain.stage import Outcome, Watcher
 from advcam.pipeline.chain.training import LoopWatch
 from advcam.pipeline.label_masks import TrueMasks, WrittenMasks, with_truth
+from advcam.pipeline.shards import Engine
 from advcam.pipeline.targets import samples_of
 from advcam.segment.export import export_onnx
-from advcam.segment.inference import Prediction, predict
 from advcam.segment.segmenter import Masked, TrainedSegmenter, train_segmenter
 from advcam.segment.trained import Segmenter, load_segmenter
 from advcam.store.classes import ClassNumbers
-from advcam.store.masks import write_mask
 from advcam.store.run import output_names
 from advcam.types import IGNORE, Sample
 
@@ -56,6 +57,7 @@ def segment(
     folder: Path,
     device: str,
     watcher: Watcher,
+    engine: Engine,
 ) -> Outcome:
     """Train the network, after the rounds of self-training if there are any; each goes on where it stopped."""
     masked, val = taught.masked, None
@@ -81,77 +83,60 @@ def segment(
     for number in range(1, settings.self_training + 1):
         where = folder / f"round-{number}"
         unreadable |= trained(where, f"segment, round {number}: ").unreadable
-        masked = relabelled(where, device, masked, settings, watcher)
+        masked = relabelled(where, device, masked, settings, watcher, engine)
     result = trained(folder, "segment: ")
     unreadable |= result.unreadable
     return Outcome(_facts(result, settings, taught), result.warnings, tuple(unreadable.items()))
 
 
-def relabelled(round_: Path, device: str, masked: Masked, settings: SegmentSettings, watcher: Watcher) -> Masked:
+def relabelled(
+    round_: Path, device: str, masked: Masked, settings: SegmentSettings, watcher: Watcher, engine: Engine
+) -> Masked:
     """What the network of a round says of the pictures that it learnt, each limited to the classes of its image labels.
 
     Pixels that it is less sure of than `self_confidence` stay undecided. Of several processes one looks.
     """
     names = output_names([sample.id for sample in masked.samples])
     files = {id_: round_ / "masks" / f"{name}.png" for id_, name in names.items()}
-    if PartialState().is_main_process:
-        todo = [sample for sample in masked.samples if not files[sample.id].exists()]
-        watcher.start("segment: labels anew", len(todo))
-        for sample, found in _predictions(load_segmenter(round_, device), todo, settings, limited=True):
-            if not isinstance(found, str):  # training named what it could not read
-                write_mask(files[sample.id], np.where(found.confidence < settings.self_confidence, IGNORE, found.mask))
-            watcher.step()
-    PartialState().wait_for_everyone()
+    task = MaskTask(round_, device, settings.inference, limited=True, least=settings.self_confidence)
+
+    def look() -> None:  # training named what cannot be read
+        write_files(task, masked.samples, files, engine, watcher, "segment: labels anew")
+
+    by_main(look)
     there = [sample for sample in masked.samples if files[sample.id].exists()]
     return replace(masked, samples=there, mask_of=WrittenMasks(files, np.arange(IGNORE + 1, dtype=np.int32)))
 
 
 def predict_all(
-    segmenter: Segmenter,
+    segmenter: Path,
+    device: str,
     samples: Sequence[Sample],
     settings: SegmentSettings,
     limited: bool,
     folder: Path,
     watcher: Watcher,
+    engine: Engine,
 ) -> Outcome:
     """Masks of pictures, each written when it is done.
 
     Args:
-        segmenter: The network.
+        segmenter: Folder of the network.
+        device: Where it works.
         samples: The pictures.
         settings: How they are looked at.
         limited: Each picture shows the classes of its image labels alone.
         folder: Of `masks/` and `classes.json`.
         watcher: Hears of each picture.
+        engine: Brings the work to processes.
     """
-    ClassNumbers(folder / "classes.json", segmenter.class_names).extend(range(len(segmenter.class_names)))
+    class_names = load_segmenter(segmenter).class_names
+    ClassNumbers(folder / "classes.json", class_names).extend(range(len(class_names)))
     files = {id_: folder / "masks" / f"{name}.png" for id_, name in output_names([s.id for s in samples]).items()}
-    todo = [sample for sample in samples if not files[sample.id].exists()]
-    skipped: list[tuple[str, str]] = []
-    watcher.start("predict", len(todo))
-    for sample, found in _predictions(segmenter, todo, settings, limited):
-        if isinstance(found, str):
-            skipped.append((sample.id, found))
-        else:
-            write_mask(files[sample.id], found.mask)
-        watcher.step()
+    task = MaskTask(segmenter, device, settings.inference, limited)
+    skipped = write_files(task, samples, files, engine, watcher, "predict")
     how = "classes of each picture's image labels" if limited else "all classes"
     return Outcome([("masks", f"{len(samples) - len(skipped)}"), ("possible", how)], (), skipped)
-
-
-def _predictions(
-    segmenter: Segmenter, samples: Sequence[Sample], settings: SegmentSettings, limited: bool
-) -> Iterator[tuple[Sample, Prediction | str]]:
-    """Each picture's prediction, or why it has none. A label that the network has no class for allows nothing."""
-    number = {name: place + 1 for place, name in enumerate(segmenter.class_names)}
-    for sample in samples:
-        known = None if sample.labels is None else [number[label] for label in sample.labels if label in number]
-        try:
-            picture = np.asarray(read_picture(sample.path).convert("RGB"))
-        except PictureError as error:
-            yield sample, one_line(error)
-        else:
-            yield sample, predict(segmenter.network, picture, settings.inference, known if limited else None)
 
 
 def _facts(result: TrainedSegmenter, settings: SegmentSettings, taught: Lesson) -> list[tuple[str, str]]:
