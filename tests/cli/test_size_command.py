@@ -103,12 +103,11 @@ class _Brief:
         self.method.calls.append((self.scale, pictures[0].size))
 
 
-def test_a_pass_is_timed_as_the_method_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pass_is_timed_as_the_method_makes_it() -> None:
     # The first call of a scale takes 100 s, the next two 6 and 3 s, of which the shorter counts.
     clock = iter(np.cumsum([0, 100, 0, 6, 0, 3] * 2).tolist())
-    monkeypatch.setattr("advcam.cli.size.time.perf_counter", lambda: next(clock))
     method = _Counted()
-    seconds = seconds_of_a_pass(method, (500, 375))  # type: ignore[arg-type]
+    seconds = seconds_of_a_pass(method, (500, 375), lambda: next(clock))  # type: ignore[arg-type]
     assert [scale for scale, _ in method.calls] == [0.5] * 3 + [1.0] * 3
     assert {size_ for _, size_ in method.calls} == {(500, 375)}
     assert seconds == pytest.approx(2 * 3 * 9 / 3 / (9 * 1.25))

@@ -47,25 +47,25 @@ class Figures:
         apart: Whether pictures are read, refined and encoded beside the network, on cores of their own, as with a GPU.
     """
 
-    pass_seconds: float = 0.0677
-    look_seconds: float = 0.06
+    pass_seconds: float = 0.069
+    look_seconds: float = 0.107
     step_seconds: dict[str, float] = field(
-        default_factory=lambda: {"train-classifier": 0.2, "refine-irn": 0.2, "train-segmenter": 0.2}
+        default_factory=lambda: {"train-classifier": 0.38, "refine-irn": 0.53, "train-segmenter": 0.61}
     )
-    read_seconds: float = 0.0047
-    output_seconds: float = 0.056
-    crf_seconds: float = 0.60
-    affinity_seconds: float = 0.073
-    walk_seconds: float = 1.21
-    spread: float = 0.6
-    picture_bytes: float = 91e3
-    map_bytes: float = 21e3
+    read_seconds: float = 0.002
+    output_seconds: float = 0.072
+    crf_seconds: float = 0.61
+    affinity_seconds: float = 0.078
+    walk_seconds: float = 1.31
+    spread: float = 0.46
+    picture_bytes: float = 92e3
+    map_bytes: float = 20e3
     score_bytes: dict[str, float] = field(
-        default_factory=lambda: {"refine-crf": 256e3, "refine-affinity": 259e3, "refine-irn": 301e3}
+        default_factory=lambda: {"refine-crf": 267e3, "refine-affinity": 257e3, "refine-irn": 299e3}
     )
-    mask_bytes: float = 2.9e3
-    overlay_bytes: float = 47e3
-    worker_bytes: float = 1.6e9
+    mask_bytes: float = 2.6e3
+    overlay_bytes: float = 49e3
+    worker_bytes: float = 1.67e9
     listed_bytes: float = 1.1e3
     apart: bool = False
 
