@@ -21,6 +21,8 @@ from advcam.pipeline.chain.recipe_file import change, parse_chain, read_chain, w
 from advcam.pipeline.chain.run import open_chain
 from advcam.pipeline.chain.settings import ChainSettings, SegmentSettings
 from advcam.pipeline.chain.stage import PASS_PIXELS
+from advcam.pipeline.shards import LocalEngine
+from advcam.segment.inference import predict
 from advcam.segment.trained import load_segmenter
 from advcam.store.masks import read_mask, write_mask
 
@@ -129,7 +131,7 @@ def test_self_training_learns_what_the_first_network_said(root: Path, finished: 
         found = read_mask((finished / "segmenter" / "round-1" / "masks" / sample.id).with_suffix(".png"))
         picture = np.asarray(segmenting.read_picture(sample.path))
         number = NAMES.index(sample.labels[0]) + 1
-        said = segmenting.predict(first.network, picture, inference, [number])
+        said = predict(first.network, picture, inference, [number])
         assert (found == np.where(said.confidence < 0.5, 255, said.mask)).all()
         assert set(np.unique(found)) <= {0, number, 255}
 
@@ -310,7 +312,7 @@ def test_a_picture_that_cannot_be_read_is_named_whatever_the_rounds(root: Path, 
 def test_a_label_without_a_class_allows_nothing(root: Path, finished: Path, tmp_path: Path) -> None:
     sample = replace(next(iter(open_dataset(root).samples("train"))), labels=("unicorn",))
     chosen = SegmentSettings(**NETWORK)
-    segmenting.predict_all(load_segmenter(finished), [sample], chosen, True, tmp_path, Heard())
+    segmenting.predict_all(finished, "cpu", [sample], chosen, True, tmp_path, Heard(), LocalEngine())
     assert not read_mask((tmp_path / "masks" / sample.id).with_suffix(".png")).any()
 
 

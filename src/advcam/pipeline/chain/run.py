@@ -175,7 +175,9 @@ class Chain:
             trained = self.settings.train is not None or self.settings.label_masks is not None
             names = self.pictures.dataset.class_names if trained else None
             settings, chosen = self.settings, self.settings.segment
-            yield from SegmentationStages(settings, chosen, self.pictures, self.out, names, before).stages()
+            yield from SegmentationStages(
+                settings, chosen, self.pictures, self.out, names, before, self.engine or LocalEngine()
+            ).stages()
 
     def _labelling_stages(self) -> Iterator[Stage]:
         """From image labels to label masks."""
@@ -187,7 +189,8 @@ class Chain:
         for name in self._own_maps:
             yield maps_stage(name, settings, pictures, self.model, out / name, trained, self.engine)
         if self._ranks:
-            yield classifying_stage(settings, pictures, self.model, out / "predicted", trained)
+            engine = self.engine or LocalEngine()
+            yield classifying_stage(settings, pictures, self.model, out / "predicted", trained, engine)
         if settings.threshold is None:
             yield self._thresholding()
         for method in settings.refine.methods:

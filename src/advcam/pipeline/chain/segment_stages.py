@@ -24,6 +24,7 @@ from advcam.pipeline.chain.segmenting import predict_all, segment, write_onnx
 from advcam.pipeline.chain.settings import ChainSettings, SegmentSettings
 from advcam.pipeline.chain.stage import PASS_PIXELS, Cost, Outcome, Stage, Watcher, digest, picture_digest, read_record
 from advcam.pipeline.label_masks import classes_in
+from advcam.pipeline.shards import Engine
 from advcam.pipeline.targets import evenly
 from advcam.segment.export import check_installed
 from advcam.segment.trained import load_segmenter
@@ -49,6 +50,7 @@ class SegmentationStages:
         out: The run directory.
         names: Classes of the masks; None: those that the run's own masks name.
         after: Names of the stages that make the masks.
+        engine: Brings the pictures to processes.
     """
 
     def __init__(
@@ -59,9 +61,10 @@ class SegmentationStages:
         out: Path,
         names: Sequence[str] | None,
         after: tuple[str, ...],
+        engine: Engine,
     ) -> None:
         self.settings, self.chosen, self.pictures, self.out = settings, chosen, pictures, out
-        self.names, self.after, self.dataset = names, after, pictures.dataset
+        self.names, self.after, self.dataset, self.engine = names, after, pictures.dataset, engine
         _check_truth(settings, chosen, pictures)
 
     def stages(self) -> Iterator[Stage]:
@@ -90,7 +93,7 @@ class SegmentationStages:
         masks = given if given is not None else self.out / PSEUDO
         taught = lesson(self.chosen, self.dataset, self.pictures.masks, masks, names)
         folder, device = self.out / "segmenter", self.settings.device
-        return segment(self.chosen, taught, names, self.dataset, folder, device, watcher)
+        return segment(self.chosen, taught, names, self.dataset, folder, device, watcher, self.engine)
 
     def _learn_cost(self) -> Cost:
         chosen, count = self.chosen, len(self.pictures.masks)
@@ -98,9 +101,9 @@ class SegmentationStages:
         return Cost(count, looks * chosen.crop**2 / PASS_PIXELS)
 
     def _show(self, watcher: Watcher) -> Outcome:
-        segmenter = load_segmenter(self.out / "segmenter", self.settings.device)
-        limited = self.pictures.test is self.pictures.masks
-        outcome = predict_all(segmenter, self.pictures.test, self.chosen, limited, self.out / "predictions", watcher)
+        segmenter, folder = self.out / "segmenter", self.out / "predictions"
+        limited, device = self.pictures.test is self.pictures.masks, self.settings.device
+        outcome = predict_all(segmenter, device, self.pictures.test, self.chosen, limited, folder, watcher, self.engine)
         self._write_card(None)
         return outcome
 

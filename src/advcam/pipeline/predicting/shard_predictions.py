@@ -1,23 +1,21 @@
 """The stages of a prediction run: pictures to masks and records, and a look at what an earlier session left."""
 
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from advcam.datasets.pictures import read_picture
 from advcam.errors import ModelError, PictureError, RunError, one_line
-from advcam.pipeline.decoding import CarefulDecoder
-from advcam.pipeline.flow import WriteBehind, read_ahead
+from advcam.pipeline.flow import WriteBehind
 from advcam.pipeline.predicting.outputs import PredictionOutputs, found_in
 from advcam.pipeline.predicting.settings import PredictSettings
 from advcam.pipeline.shard_maps import file_bytes
+from advcam.pipeline.shard_pictures import pictures_of
 from advcam.pipeline.shard_rows import ShardRows
 from advcam.pipeline.shards import Shard, ShardResult, Told
 from advcam.segment.inference import Prediction, predict
@@ -82,7 +80,7 @@ class Predictor:
         skipped: list[tuple[str, str]] = []
         try:
             with ShardRows(self.outputs.store, shard) as rows, WriteBehind(_BEHIND) as writer, ExitStack() as stack:
-                for sample, given, picture in _pictures(shard, stack):
+                for sample, given, picture in pictures_of(shard, _AHEAD, stack):
                     told.begins(sample.id)
                     try:
                         pixels = np.asarray(picture.result())
@@ -116,14 +114,6 @@ class Predictor:
         size = (pixels.shape[0], pixels.shape[1])
         areas, boxes = found_in(found, self.segmenter.class_names)
         rows.add(StoredPrediction(sample.id, file_bytes(sample), given.class_ids, size, mask, areas, boxes))
-
-
-def _pictures(shard: Shard, stack: ExitStack) -> Iterator[tuple[Sample, Given, Future[Image.Image]]]:
-    """The pictures of a shard, read ahead."""
-    decode = stack.enter_context(CarefulDecoder()) if shard.careful else read_picture
-    items = zip(shard.samples, cast(Sequence[Given], shard.given), strict=True)
-    for (sample, given), picture in read_ahead(items, lambda item: decode(item[0].path), _AHEAD):
-        yield sample, given, picture
 
 
 @dataclass(frozen=True)
