@@ -20,8 +20,10 @@ from advcam.cli.onnx import onnx
 from advcam.cli.predict import predict
 from advcam.cli.run import refine, segment, train
 from advcam.cli.run import run as run_recipe
+from advcam.cli.size import size
 from advcam.cli.tune import tune
 from advcam.errors import AdvcamError, one_line
+from advcam.pipeline.operations.shutdown import ends_cleanly
 
 if TYPE_CHECKING:
     from advcam.pipeline.config import LocalizeSettings
@@ -38,6 +40,7 @@ app.command(analyze)
 app.command(data)
 app.command(evaluate)
 app.command(tune)
+app.command(size)
 app.command(train)
 app.command(refine)
 app.command(segment)
@@ -48,7 +51,16 @@ _messages = Console(stderr=True)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; returns its exit code: 0, 1 (some pictures skipped), 2 (error), 130 (interrupted)."""
+    """Run one command; returns its exit code.
+
+    0, 1 (some pictures skipped), 2 (error), 130 (interrupted by Ctrl-C) or 143 (by SIGTERM).
+    """
+    with ends_cleanly() as ending:
+        code = _code(arguments)
+    return ending.exit_code or INTERRUPTED if code == INTERRUPTED else code
+
+
+def _code(arguments: Sequence[str]) -> int:
     try:
         code = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

@@ -11,6 +11,7 @@ are decoded in processes of their own, and a ledger hears which one is worked at
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -140,7 +141,7 @@ class RayEngine:
                     told.picture_skipped(id_, reason)
                 yield result
         except RayError as error:
-            raise RunError(f"the Ray cluster gave up ({one_line(error)}); the same command goes on") from error
+            raise RunError(f"the Ray cluster gave up ({_cause(error)}); the same command goes on") from error
 
     def _join(self) -> None:
         import ray
@@ -154,7 +155,7 @@ class RayEngine:
         import ray
         import ray.data
 
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = False
         settings = self.settings
@@ -184,3 +185,10 @@ class RayEngine:
         if self.settings.gpus:
             fit = min(fit, int(there.get("GPU", 0) // self.settings.gpus))
         return max(1, min(fit, shards, self.settings.workers or fit))
+
+
+def _cause(error: BaseException) -> str:
+    """What happened first, without Ray's colours: its own words tell where it happened."""
+    while (before := getattr(error, "cause", None) or error.__cause__) is not None:
+        error = before
+    return f"{type(error).__name__}: {re.sub(chr(27) + r'.[0-9;]*m', '', one_line(error))}"
