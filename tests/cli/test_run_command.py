@@ -202,6 +202,7 @@ def test_train_then_refine(capsys: pytest.CaptureFixture[str]) -> None:
     assert sorted(path.name for path in Path("trained").iterdir()) == [
         ".lock",
         "classifier",
+        "log.jsonl",
         "recipe.yaml",
         "report.html",
         "stages",

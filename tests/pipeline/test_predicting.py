@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from advcam.errors import LabelError, PictureError, RunError, SettingError
+from advcam.pipeline.operations.log import read_log
 from advcam.pipeline.predicting import predict as predicting
 from advcam.pipeline.predicting import shard_predictions
 from advcam.pipeline.predicting.outputs import overlay
@@ -148,7 +149,8 @@ def test_masks_boxes_and_areas_are_those_of_the_patches(network: Colours, pictur
 
 def test_the_same_again_predicts_nothing(network: Colours, pictures: Path, tmp_path: Path) -> None:
     predicted(pictures, tmp_path / "out")
-    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.json") if path.name != "summary.json"}
+    found = [path for path in (tmp_path / "out").rglob("*.json") if path.stem not in ("summary", "metrics")]
+    before = {path: path.read_bytes() for path in found}
     network.pictures = 0
     summary, heard = predicted(pictures, tmp_path / "out")
     assert (summary.computed, summary.already_done, network.pictures, heard.steps) == (0, 3, 0, 3)
@@ -244,6 +246,18 @@ def test_after_an_interrupt_the_same_goes_on(
     assert list(json.loads((tmp_path / "out" / "predictions.json").read_text())["pictures"]) == ["more/meadow.png"]
     summary, _ = predicted(pictures, tmp_path / "out")
     assert (summary.interrupted, summary.computed, summary.already_done) == (False, 2, 1)
+    log = list(read_log(tmp_path / "out" / "log.jsonl"))
+    assert [event["event"] for event in log if event["event"] != "shard done"] == [
+        "started",
+        "interrupted",
+        "ended",
+        "started",
+        "ended",
+    ]
+    started = [(event["command"], event["pictures"], event["already_done"]) for event in log if "command" in event]
+    assert started == [("predict", 3, 0), ("predict", 3, 1)]
+    assert [event["outcome"] for event in log if event["event"] == "ended"] == ["interrupted", "done"]
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["pictures"] == 2
     assert summary.classes == whole.classes
     for path in (tmp_path / "whole").rglob("*.png"):
         assert (tmp_path / "out" / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes()

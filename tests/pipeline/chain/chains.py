@@ -79,8 +79,10 @@ def records(made: ChainSettings, out: Path) -> dict[str, StageRecord]:
 
 
 def files(folder: Path, pattern: str = "**/*") -> dict[str, bytes]:
-    """Content of all files of a folder by their path in it."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.glob(pattern)) if p.is_file()}
+    """Content of all files of a folder by their path in it, without what tells of a session."""
+    of_a_session = ("log.jsonl", "metrics.json", "metrics.prom")
+    found = (p for p in sorted(folder.glob(pattern)) if p.is_file() and p.name not in of_a_session)
+    return {str(p.relative_to(folder)): p.read_bytes() for p in found}
 
 
 def without_truth(root: Path) -> Path:

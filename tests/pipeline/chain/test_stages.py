@@ -166,7 +166,8 @@ def test_from_names_only_the_stages_it_does(table: Path, done: Path) -> None:
 def test_until_a_stage_and_then_on(table: Path, tmp_path: Path, done: Path) -> None:
     out = tmp_path / "steps"
     assert run(toy(table), out, until="train") == {"train": "to do"}
-    assert sorted(p.name for p in out.iterdir()) == [".lock", "classifier", "recipe.yaml", "report.html", "stages"]
+    left = [".lock", "classifier", "log.jsonl", "recipe.yaml", "report.html", "stages"]
+    assert sorted(p.name for p in out.iterdir()) == left
     assert run(toy(table), out, until="localize") == {"train": "done", "localize": "to do"}
     assert run(toy(table), out) == states("done", "done", "to do", "to do")
     assert files(out / "pseudo") == files(done / "pseudo")

@@ -144,7 +144,7 @@ def test_a_write_that_the_disk_has_half_room_for(tmp_path: Path):
     assert [event["event"] for event in read_log(path)] == ["one", "four"]
 
 
-def test_an_error_in_the_block_is_the_last_line(tmp_path: Path):
+def test_how_the_block_ended_is_the_last_line(tmp_path: Path):
     path = tmp_path / "log.jsonl"
 
     def work() -> None:
@@ -155,11 +155,11 @@ def test_an_error_in_the_block_is_the_last_line(tmp_path: Path):
     with pytest.raises(OSError, match="No space"):
         work()
     first, last = read_log(path)
-    assert (first["event"], last["event"], last["type"]) == ("start", "error", "OSError")
+    assert (first["event"], last["event"], last["outcome"], last["type"]) == ("start", "ended", "failed", "OSError")
     assert last["reason"] == "[Errno 28] No space left on device"
-    with RunLog(path) as log:
-        log.event("start")
-    assert [event["event"] for event in read_log(path)] == ["start", "error", "start"]
+    with RunLog(path):
+        pass
+    assert [event.get("outcome") for event in read_log(path)] == [None, "failed", "done"]
 
 
 def test_a_log_that_is_not_there(tmp_path: Path):
@@ -177,7 +177,7 @@ def test_in_a_store_a_log_is_an_object_a_minute(monkeypatch: pytest.MonkeyPatch)
         sent = list((path.parent / "log").iterdir())
         assert [event["second"] for event in read_log(path)] == [0, 59, 60, 61, 130]
     RunLog(path).flush()  # nothing to write, nothing written
-    assert [event["second"] for event in read_log(path)] == [0, 59, 60, 61, 130, 131]
+    assert [event.get("second") for event in read_log(path)] == [0, 59, 60, 61, 130, 131, None]
     parts = list((path.parent / "log").iterdir())
     assert len(sent) == 2
     assert parts[:2] == sent
@@ -192,7 +192,7 @@ def test_a_store_that_cannot_be_reached_ends_nothing(monkeypatch: pytest.MonkeyP
     with RunLog(RemotePath("memory", "bucket/nowhere/log.jsonl")) as log:
         log.event("one")
         log.event("two")
-    assert log.lost == 2
+    assert log.lost == 3
 
 
 def test_a_log_that_is_not_in_the_store():

@@ -20,6 +20,7 @@ from advcam.pipeline.chain.labelling import NAME as PSEUDO
 from advcam.pipeline.chain.labelling import Labelling, names_of_run, pseudo_settings
 from advcam.pipeline.chain.localizing import BASELINE, LABELLED, load_model, maps_stage, mean_area
 from advcam.pipeline.chain.localizing import NAME as LOCALIZE
+from advcam.pipeline.chain.logged import logged
 from advcam.pipeline.chain.opening import draw_pictures, locked, maps_digest
 from advcam.pipeline.chain.pictures import has_masks, has_truth, read_pictures, with_test
 from advcam.pipeline.chain.planning import PlannedStage, seconds_of_a_pass
@@ -129,18 +130,20 @@ class Chain:
             AdvcamError: A stage cannot be done; what was finished stays, and the same command goes on.
         """
         first, last = self._range(from_, until)
+        stages = self.stages[first : last + 1]
         if not self.processes.main:
-            self.processes.follow(self.stages[first : last + 1])
+            self.processes.follow(stages)
             return []
         with locked(self.out):
             write_recipe(self.out / RECIPE, self.settings)
             worked = False
-            for stage in self.stages[first : last + 1]:
-                worked = self.records.carry_out(stage, watcher, from_ is not None, self.processes.announce)
-                if worked:
+            with logged(self.out, stages, watcher) as heard:
+                for stage in stages:
+                    worked = self.records.carry_out(stage, heard, from_ is not None, self.processes.announce)
+                    if worked:
+                        self.write_report()
+                if not worked:  # what the report itself is asked for may have changed
                     self.write_report()
-            if not worked:  # what the report itself is asked for may have changed
-                self.write_report()
         return self.done()
 
     def done(self) -> list[StageRecord]:

@@ -34,7 +34,7 @@ OBJECT_SECONDS = 60.0
 class RunLog:
     """Writes what happens to a run; never the reason that it ends.
 
-    As a context manager it also logs the error that ends the block, an interrupt included.
+    As a context manager it also logs how the block ended.
 
     Args:
         path: Of the log; its folder exists.
@@ -56,8 +56,7 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and error is not None:
-            self.event("error", type=kind.__name__, reason=one_line(error))
+        self.event("ended", **outcome(error))
         self.flush()
 
     def event(self, name: str, /, **facts: JSON) -> None:
@@ -78,6 +77,14 @@ class RunLog:
         """Write what waits to be written, which in a folder is nothing."""
         with self._lock:
             self.lost += self._writer.flush()
+
+
+def outcome(error: BaseException | None) -> dict[str, JSON]:
+    """How something ended: done, interrupted or failed, with the error."""
+    if error is None:
+        return {"outcome": "done"}
+    how = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+    return {"outcome": how, "type": type(error).__name__, "reason": one_line(error)}
 
 
 def read_log(path: Place) -> Iterator[dict[str, JSON]]:

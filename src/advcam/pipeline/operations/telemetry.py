@@ -7,8 +7,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from advcam.errors import one_line
-from advcam.pipeline.operations.log import LOG_FILE, RunLog
+from advcam.pipeline.operations.log import LOG_FILE, RunLog, outcome
 from advcam.pipeline.operations.metrics import Metrics
 from advcam.store.places import Place
 from advcam.store.run import JSON
@@ -40,15 +39,12 @@ class Telemetry:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._interrupted |= isinstance(error, KeyboardInterrupt)
-        failed = error is not None and not self._interrupted
-        outcome = "failed" if failed else "interrupted" if self._interrupted else "done"
-        reason: dict[str, JSON] = {} if error is None else {"type": type(error).__name__, "reason": one_line(error)}
+        ending = {"outcome": "interrupted"} if self._interrupted and error is None else outcome(error)
         with self.metrics:  # writes them a last time
             numbers = self.metrics.values()
         counts = {name: numbers[name] for name in ("pictures", "pictures_skipped", "shards", "shard_failures")}
         seconds = round(time.monotonic() - self._began, 1)
-        self.log.event("ended", outcome=outcome, seconds=seconds, **counts, **reason)
+        self.log.event("ended", seconds=seconds, **counts, **ending)
         self.log.flush()
 
     def started(self, command: str, pictures: int, already_done: int = 0, **facts: JSON) -> None:

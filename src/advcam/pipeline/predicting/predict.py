@@ -13,10 +13,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+import advcam
 from advcam.classifiers.names import ClassIndex
 from advcam.datasets.labels import label_samples
 from advcam.datasets.pictures import find_pictures
 from advcam.errors import LabelError, RunError, SettingError
+from advcam.pipeline.operations.recording import RecordingEngine
+from advcam.pipeline.operations.telemetry import Telemetry
 from advcam.pipeline.predicting.outputs import PredictionOutputs
 from advcam.pipeline.predicting.settings import PredictSettings
 from advcam.pipeline.predicting.shard_predictions import Given, LookTask, PredictTask, stored_rows
@@ -86,10 +89,14 @@ def predict_pictures(settings: PredictSettings, watcher: Watcher, engine: Engine
     """
     segmenter = load_segmenter(settings.segmenter, settings.device)
     work = _find_work(settings, segmenter)
-    with RunDirectory.open(settings.out, settings.sections(segmenter)) as run, session(run.folder) as died:
+    with (
+        RunDirectory.open(settings.out, settings.sections(segmenter)) as run,
+        session(run.folder) as died,
+        Telemetry(run.folder) as telemetry,
+    ):
         if died:
             remove_leftovers(run.folder, everywhere=True)
-        job = _Job(settings, segmenter, work, watcher, engine or LocalEngine(careful=died))
+        job = _Job(settings, segmenter, work, watcher, engine or LocalEngine(careful=died), telemetry)
         summary = job.run()
         job.finish(summary)
         run.record_outputs()
@@ -136,10 +143,16 @@ class _Job:
     """One run, with everything it needs at hand."""
 
     def __init__(
-        self, settings: PredictSettings, segmenter: Segmenter, work: _Work, watcher: Watcher, engine: Engine
+        self,
+        settings: PredictSettings,
+        segmenter: Segmenter,
+        work: _Work,
+        watcher: Watcher,
+        engine: Engine,
+        telemetry: Telemetry,
     ) -> None:
         self.settings, self.segmenter, self.work = settings, segmenter, work
-        self.watcher, self.engine = watcher, engine
+        self.watcher, self.engine, self.telemetry = watcher, engine, telemetry
         self.names = output_names([sample.id for sample in work.samples])
         self.sizes = [file_bytes(sample) for sample in work.samples]
         self.outputs = PredictionOutputs(settings.out, segmenter.class_names, settings.overlays)
@@ -156,11 +169,21 @@ class _Job:
         self.watcher.start("pictures", len(self.work.samples))
         try:
             self._look(summary)
+            self.telemetry.started(
+                "predict",
+                summary.pictures,
+                summary.already_done,
+                version=advcam.__version__,
+                segmenter=str(self.settings.segmenter),
+                device=self.settings.device,
+                engine=type(self.engine).__name__,
+            )
             self._predict(summary)
         except RunError as error:  # what was kept gets into the lists first
             self.failed = error
         except KeyboardInterrupt:
             summary.interrupted = True
+            self.telemetry.interrupted()
         summary.seconds = round(time.monotonic() - started, 1)
         summary.skipped = sorted([*summary.skipped, *self.work.unlabelled])
         return summary
@@ -202,7 +225,8 @@ class _Job:
         settings, index = self.settings, self.outputs.store.index()
         todo = shards_left(self.work.samples, settings.shard_pictures, self._done(), index, given)
         task = PredictTask(settings, self.segmenter)
-        for result in kept(self.engine.map(task, todo, _Told(self.watcher, computed))):
+        engine = RecordingEngine(self.engine, self.telemetry)
+        for result in kept(engine.map(task, todo, _Told(self.watcher, computed))):
             summary.skipped += result.skipped
             self.lost.difference_update(result.done)
 
