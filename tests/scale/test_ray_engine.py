@@ -76,6 +76,12 @@ def test_a_picture_at_which_actors_die_is_named_and_all_else_is_done(ray_cluster
     assert all("2 processes died while working at it" in reason for _, reason in heard.skipped)
 
 
+def test_a_picture_that_no_memory_is_enough_for(ray_cluster: RayEngine, tmp_path: Path):
+    results, heard = worked(ray_cluster, Marking(tmp_path, hungry=("0001.png",)), 6, 2)
+    assert [id_ for result in results for id_ in result.done] == [*ids(1), *ids(6)[2:]]
+    assert [(name, "needs more memory" in reason) for name, reason in heard.skipped] == [("0001.png", True)]
+
+
 def test_what_cannot_be_loaded_is_said_once(ray_cluster: RayEngine, tmp_path: Path):
     with pytest.raises(RunError, match="cannot be loaded on this machine: no such network"):
         list(kept(ray_cluster.map(Marking(tmp_path, unloadable=True), shards(20, 2), Heard())))

@@ -30,6 +30,7 @@ class Marking:
         folder: Of the files.
         deadly: Ids of pictures at which the process dies, each time.
         once: Ids of pictures at which it dies the first time.
+        hungry: Ids of pictures that no memory is enough for.
         seconds: A picture takes.
         unloadable: It cannot be loaded.
     """
@@ -37,6 +38,7 @@ class Marking:
     folder: Path
     deadly: tuple[str, ...] = ()
     once: tuple[str, ...] = ()
+    hungry: tuple[str, ...] = ()
     seconds: float = 0.0
     unloadable: bool = False
 
@@ -60,6 +62,8 @@ class Marker:
             if sample.id in stage.deadly or (sample.id in stage.once and not before.exists()):
                 before.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
+            if sample.id in stage.hungry:
+                raise MemoryError
             try:
                 (stage.folder / sample.id).write_text(f"{os.getpid()} {os.environ.get('OMP_NUM_THREADS')}")
                 if sample.id.startswith("9"):

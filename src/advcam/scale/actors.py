@@ -66,6 +66,8 @@ class ShardActor:
             result = self.work(careful, _Announcing(self, shard.first, attempt > 1))
         except AdvcamError as error:
             return ShardResult(shard.first, shard.last, failed=one_line(error))
+        except MemoryError:
+            os._exit(1)  # nothing of this process can be relied on; the ledger will tell which picture it was
         why = f"{DEATHS} processes died while working at it; most often it needs more memory than a machine has"
         return replace(result, skipped=(*result.skipped, *((id_, why) for id_ in sorted(left_out))))
 

@@ -154,12 +154,15 @@ class RayEngine:
         """Results of packed shards as a data set that is computed while it is read."""
         import ray
         import ray.data
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = False
         settings = self.settings
-        ledger = ray.remote(num_cpus=0)(Ledger).remote()
+        # On the driver's machine: with that one all ends anyway.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        ledger = ray.remote(Ledger).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
         room = self._room(len(waiting))
         pool = ray.data.ActorPoolStrategy(
             min_size=1, initial_size=room, max_size=settings.workers, max_tasks_in_flight_per_actor=_AT_HAND
