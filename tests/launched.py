@@ -28,7 +28,7 @@ def launched(processes: int, work: Callable[..., Any], *arguments: object) -> li
     ]
     for process in started:
         process.start()
-    found = dict(pickle.loads(results.get(timeout=100)) for _ in started)
+    found = dict(pickle.loads(results.get(timeout=300)) for _ in started)
     for process in started:
         process.join(timeout=30)
         assert process.exitcode == 0

@@ -33,18 +33,20 @@ def handler() -> None:
     def stop(number: int, _frame: object) -> None:
         raise Stopped(number)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    # A test run in the background of a shell inherits "ignore SIGINT".
+    before = [signal.signal(signal.SIGTERM, stop), signal.signal(signal.SIGINT, signal.default_int_handler)]
     yield
-    signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGTERM, before[0])
+    signal.signal(signal.SIGINT, before[1])
 
 
-def hold(signals: int, error: Exception | None = None) -> None:
-    """So many signals within a block."""
+def hold(*signals: int, error: Exception | None = None) -> None:
+    """These signals within a block."""
     with held_interrupts() as interrupts:
-        for _ in range(signals):
-            os.kill(os.getpid(), signal.SIGTERM)
+        for number in signals:
+            os.kill(os.getpid(), number)
         assert interrupts.asked
-        REACHED.append(signals)
+        REACHED.append(len(signals))
         if error is not None:
             raise error
 
@@ -55,8 +57,10 @@ REACHED: list[int] = []
 def test_an_interrupt_waits_for_the_end_of_the_block(handler: None) -> None:
     REACHED.clear()
     with pytest.raises(Stopped):
-        hold(1)
-    assert REACHED == [1]
+        hold(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        hold(signal.SIGINT, signal.SIGTERM)
+    assert REACHED == [1, 2]
     with pytest.raises(Stopped):
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -64,13 +68,13 @@ def test_an_interrupt_waits_for_the_end_of_the_block(handler: None) -> None:
 def test_the_second_interrupt_acts_at_once(handler: None) -> None:
     REACHED.clear()
     with pytest.raises(Stopped):
-        hold(2)
+        hold(signal.SIGTERM, signal.SIGTERM)
     assert REACHED == []
 
 
 def test_an_error_is_told_rather_than_the_interrupt(handler: None) -> None:
     with pytest.raises(RunError, match="full"):
-        hold(1, RunError("full"))
+        hold(signal.SIGTERM, error=RunError("full"))
 
 
 def test_what_is_ignored_stays_ignored_and_threads_hear_nothing() -> None:

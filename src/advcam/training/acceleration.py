@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -52,7 +53,9 @@ def accelerated(model: nn.Module, precision: str, passes: int) -> Iterator[Accel
     if launched:
         _leave_the_group_at_the_end()
     devices = range(torch.cuda.device_count()) if weight.device.type == "cuda" else ()
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
+        # A convolution of 1 x 1 has the same gradient in either order of memory.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         try:
             yield accelerator
         finally:

@@ -26,9 +26,9 @@ class Interrupts:
         return bool(self._came)
 
     def note(self, number: int, _frame: FrameType | None) -> None:
-        """Keep a signal for later; the next one acts at once."""
+        """Keep a signal for later; the same one again acts at once. (After a terminal's SIGINT torchrun sends SIGTERM.)"""
         self._came.append(signal.Signals(number))
-        self.release()
+        signal.signal(number, self._before[signal.Signals(number)])
 
     def release(self) -> None:
         """Let signals do what they did."""
@@ -43,7 +43,7 @@ class Interrupts:
 
 @contextmanager
 def held_interrupts() -> Iterator[Interrupts]:
-    """While it lasts, the first Ctrl-C or SIGTERM is noted, and acts at the end; a second one acts at once.
+    """While it lasts, the first Ctrl-C or SIGTERM is noted, and acts at the end; the same a second time acts at once.
 
     Where the block ends by an error, that error is what is told. Other threads than the main one hear no signals, and
     what is ignored stays so.
