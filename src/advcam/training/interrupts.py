@@ -26,7 +26,8 @@ class Interrupts:
         return bool(self._came)
 
     def note(self, number: int, _frame: FrameType | None) -> None:
-        """Keep a signal for later; the same one again acts at once. (After a terminal's SIGINT torchrun sends SIGTERM.)"""
+        """Keep a signal for later; the same one again acts at once."""
+        # Not another one: after a terminal's SIGINT torchrun sends SIGTERM.
         self._came.append(signal.Signals(number))
         signal.signal(number, self._before[signal.Signals(number)])
 
