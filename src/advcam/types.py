@@ -16,7 +16,7 @@ from safetensors.numpy import save as serialise
 
 from advcam.colours import blend, heat
 from advcam.errors import PictureError, RunError, SettingError, one_line
-from advcam.untrusted import parse_json
+from advcam.untrusted import MOST_PIXELS, parse_json
 
 FloatArray = NDArray[np.float32]
 BoxContours = Literal["largest", "all"]
@@ -239,13 +239,15 @@ class Attribution:
                 facts = parse_json((file.metadata() or {})["advcam"].encode())
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
             height, width = facts["image_size"]
-            return cls(
-                tuple(facts["class_ids"]),
-                tuple(facts["class_names"]),
-                arrays["maps"],
-                (height, width),
-                arrays["scores"],
-                arrays.get("steps"),
+            return checked_stored(
+                cls(
+                    tuple(facts["class_ids"]),
+                    tuple(facts["class_names"]),
+                    arrays["maps"],
+                    (height, width),
+                    arrays["scores"],
+                    arrays.get("steps"),
+                )
             )
         except FileNotFoundError as error:
             raise PictureError(f"there is no file {path}; give one that Attribution.save wrote") from error
@@ -255,6 +257,28 @@ class Attribution:
             ) from error
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise PictureError(f"{path} was not written by Attribution.save, or is damaged") from error
+
+
+def checked_stored(attribution: Attribution) -> Attribution:
+    """An attribution that was read from a file, which may hold anything.
+
+    Raises:
+        ValueError: Its classes, shapes or values are none that an attribution has, or its picture is larger than any.
+    """
+    count, sides = len(attribution.class_ids), attribution.image_size
+    whole = all(type(number) is int for number in (*attribution.class_ids, *sides))
+    if not whole or min((0, *attribution.class_ids)) < 0 or not all(type(n) is str for n in attribution.class_names):
+        raise ValueError("classes are whole numbers from 0 on, with names")
+    if min(sides) < 1 or sides[0] * sides[1] > MOST_PIXELS:
+        raise ValueError(f"a picture of {sides[1]} x {sides[0]} pixels")
+    if 0 in attribution.maps.shape[1:] or attribution.scores.shape != (count,):
+        raise ValueError("maps without a pixel, or another number of scores than of classes")
+    steps = attribution.steps
+    if steps is not None and (steps.ndim != 4 or (steps.shape[0], *steps.shape[2:]) != attribution.maps.shape):
+        raise ValueError(f"steps of shape {steps.shape} for maps of shape {attribution.maps.shape}")
+    if not np.isfinite(attribution.maps).all():
+        raise ValueError("maps with values that are no numbers")
+    return attribution
 
 
 def check_threshold(threshold: float) -> None:

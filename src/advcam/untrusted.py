@@ -14,6 +14,8 @@ from typing import Any, TextIO
 
 #: Bytes of a JSON or text file that is read whole, unless its reader knows better.
 MOST_BYTES = 256 * 2**20
+#: Pixels of a picture or mask, judged by its header; just below the limit at which Pillow itself refuses them.
+MOST_PIXELS = 178_000_000
 #: Characters of a line of a text list or a table.
 MOST_LINE = 1_000_000
 

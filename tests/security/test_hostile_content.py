@@ -36,9 +36,11 @@ from advcam.pipeline.chain.recipe_file import change
 from advcam.pipeline.chain.thresholding import read_threshold
 from advcam.pipeline.label_masks import class_numbers
 from advcam.pipeline.recipe import parse_yaml
+from advcam.store.maps import MapStore, StoredMaps
 from advcam.store.records import RecordFile
 from advcam.store.run import RunDirectory
 from advcam.training.checkpoint import read_state
+from advcam.types import Attribution, checked_stored
 
 DEEP = "[" * 100_000
 
@@ -325,3 +327,31 @@ def test_an_id_of_imagenet_that_is_too_long(tmp_path: Path):
     write_dataset("imagenet", tmp_path / "imagenet", pictures=1)
     with pytest.raises(DatasetError, match="a name has at most"):
         ImageNet(tmp_path / "imagenet").sample(f"val/{'x' * 300}.JPEG")
+
+
+STORED = {"class_ids": (4,), "class_names": ("cat",), "image_size": (20, 30)}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"class_ids": (-1,)}, {"class_ids": (1.5,)}, {"class_names": (3,)}, {"image_size": (0, 30)}),
+        *({"image_size": (2**31, 2**31)}, {"image_size": (2.5, 3)}, {"maps": np.zeros((1, 0, 3), np.float32)}),
+        *({"maps": np.full((1, 2, 3), np.nan, np.float32)}, {"scores": np.zeros(2, np.float32)}),
+        {"steps": np.zeros((1, 2, 3), np.float32)},
+    ],
+)
+def test_maps_of_shapes_that_no_picture_has(changed: dict[str, object]):
+    values = STORED | {"maps": np.zeros((1, 2, 3), np.float32), "scores": np.zeros(1, np.float32)}
+    assert checked_stored(Attribution(**values))
+    with pytest.raises(ValueError):
+        checked_stored(Attribution(**(values | changed)))
+
+
+def test_a_shard_of_maps_without_a_picture(tmp_path: Path):
+    maps = np.zeros((1, 2, 3), np.float32)
+    attribution = Attribution((4,), ("cat",), maps, (0, 30), np.zeros(1, np.float32))
+    store = MapStore(tmp_path)
+    store.write([StoredMaps("a.jpg", 9, attribution)], 0, 0)
+    with pytest.raises(RunError, match=r"is damaged \(a picture of 30 x 0 pixels\)"):
+        store.get("a.jpg")

@@ -70,8 +70,8 @@ def _name(function: ast.expr) -> str:
     return ""
 
 
-#: The error type that torch.load raises for pickles with code, an archive whose sizes are summed, and what the processes of one run send each other in
-#: memory; neither is a file.
+#: The error type that torch.load raises for pickles with code, an archive whose sizes are summed, and what the
+#: processes of one run send each other in memory; none of them reads a file of others.
 ALLOWED = {
     "classifiers/weights.py": ["import pickle", "zipfile.ZipFile()"],
     "scale/actors.py": ["import pickle", "pickle.loads()"],

@@ -76,7 +76,7 @@ def rows(draw):
         tuple(classes),
         tuple(draw(st.lists(st.text(st.characters(codec="utf-8")), min_size=count, max_size=count))),
         floats(count, height, width),
-        (draw(st.integers(1, 99999)), draw(st.integers(1, 99999))),
+        (draw(st.integers(1, 13_000)), draw(st.integers(1, 13_000))),
         floats(count, low=-(2.0**100), high=2.0**100),
         None if steps is None else floats(count, steps, height, width),
     )

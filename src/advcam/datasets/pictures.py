@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION
 
+from advcam import untrusted
 from advcam.errors import PictureError, one_line
 from advcam.types import Sample
 
-MAX_PIXELS = 178_000_000
+MAX_PIXELS = untrusted.MOST_PIXELS
 """Larger pictures are refused undecoded; just below the limit at which Pillow itself refuses them."""
 MIN_SIDE = 16
 """Pixels on the shorter side below which a class activation map says nothing."""

@@ -60,4 +60,3 @@ def _entry(content: object) -> ClassEntry:
     if type(class_id) is not int or not 0 <= class_id < _MOST_CLASSES or not isinstance(name, str):
         raise ValueError(f"a class has a class_id below {_MOST_CLASSES:,} and a name")
     return ClassEntry(number, class_id, name)
-

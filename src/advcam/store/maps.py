@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from advcam.store.places import Place
 from advcam.store.shards import Format, ShardStore
-from advcam.types import Attribution, FloatArray
+from advcam.types import Attribution, FloatArray, checked_stored
 
 _SHAPE = pa.list_(pa.int32())
 _COLUMNS = {
@@ -76,13 +76,15 @@ def _decode(record: Mapping[str, Any]) -> StoredMaps:
     maps = _unpack(record, "maps", "<f2")
     if maps is None:
         raise ValueError("a row without maps")
-    attribution = Attribution(
-        tuple(record["class_ids"]),
-        tuple(record["class_names"]),
-        maps,
-        (record["image_height"], record["image_width"]),
-        np.array(record["scores"], dtype=np.float32),
-        _unpack(record, "steps", "<f2"),
+    attribution = checked_stored(
+        Attribution(
+            tuple(record["class_ids"]),
+            tuple(record["class_names"]),
+            maps,
+            (record["image_height"], record["image_width"]),
+            np.array(record["scores"], dtype=np.float32),
+            _unpack(record, "steps", "<f2"),
+        )
     )
     step_scores = _unpack(record, "step_scores", "<f4")
     return StoredMaps(record["sample_id"], record["file_bytes"], attribution, step_scores)

@@ -6,13 +6,12 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from advcam.colours import voc_palette
-from advcam.errors import PictureError, SettingError, one_line
+from advcam.errors import PictureError, RunError, SettingError, one_line
 from advcam.store.files import replacing
 from advcam.store.places import Place
+from advcam.untrusted import MOST_PIXELS
 
 _MAX_CLASS = 65535
-#: As many as a picture may have.
-_MOST_PIXELS = 178_000_000
 
 
 def write_mask(path: Place, mask: NDArray[np.integer]) -> None:
@@ -54,12 +53,15 @@ def read_mask(path: Place) -> NDArray[np.int32]:
 
     Raises:
         PictureError: The file cannot be read, or is a picture of colours.
+        RunError: It lies in a store that cannot be reached.
     """
     try:
         with path.open("rb") as file, Image.open(file, formats=["PNG"]) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                raise ValueError(f"more than {_MOST_PIXELS:,} pixels")
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"more than {MOST_PIXELS:,} pixels")
             mode, pixels = image.mode, np.asarray(image)
+    except RunError:  # of a store that is not reached
+        raise
     except Exception as error:  # decoders raise nearly every type on damaged data
         raise PictureError(f"{path} cannot be read as a mask ({one_line(error)}); write it again") from error
     if mode not in ("1", "L", "P") and not mode.startswith("I"):

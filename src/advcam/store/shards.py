@@ -332,7 +332,7 @@ class ShardStore(Generic[Row]):
                         f"{self.format.version}; use the version that wrote it or choose another --out"
                     )
                 yield file
-        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             if isinstance(error, OSError) and error.errno:  # of the disk; pyarrow reports damage without a number
                 raise RunError(
                     f"{path} cannot be read ({error.strerror}); change its permissions or mend the disk, then "
