@@ -4,15 +4,20 @@
 
 Sleeping takes no core, so that it can be done on any machine: what is compared is how shards come to workers, not how
 fast these are. Both know the same times. Measured is from the first shard's begin to the last one's end; the start of
-the cluster is left out. Prints a JSON object for each seed: both makespans in seconds, with one and with two shards at
-hand in the simulation, and the sum over the workers, which is the least that it can take.
+the cluster is left out. Prints a JSON object for each seed, in seconds: both makespans, with one and with two shards at
+hand in the simulation; the sum over the workers, which is the least that it can take; and what the simulation does not
+know: `stagger`, from the first worker's first shard to the last one's, and `between`, the mean time of a worker between
+two shards.
 """
 
 import argparse
 import json
+import os
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
@@ -38,10 +43,10 @@ class Sleep:
         return self
 
     def __call__(self, shard: Shard, told: Told) -> ShardResult:
-        """Sleep; the answer is when it began and ended."""
+        """Sleep; the answer is who did, and when it began and ended."""
         began = time.time()
         time.sleep(self.seconds[shard.first])
-        return ShardResult(shard.first, shard.last, answer=[began, time.time()])
+        return ShardResult(shard.first, shard.last, answer=[os.getpid(), began, time.time()])
 
 
 def compare(load: Load, workers: int, seed: int) -> dict[str, float]:
@@ -50,10 +55,17 @@ def compare(load: Load, workers: int, seed: int) -> dict[str, float]:
     shards = [Shard(i, i, (Sample(str(i), Path(str(i))),)) for i in range(len(seconds))]
     with ray_engine(RaySettings(workers=workers)) as engine:
         answers = [result.answer for result in engine.map(Sleep(tuple(seconds.tolist())), shards, Unheard())]
+    of: dict[int, list[tuple[float, float]]] = {}
+    for process, began, ended in sorted(answers, key=lambda answer: answer[1]):
+        of.setdefault(process, []).append((began, ended))
+    firsts = [turns[0][0] for turns in of.values()]
+    between = [later[0] - earlier[1] for turns in of.values() for earlier, later in pairwise(turns)]
     return {
         "seed": seed,
         "shards": len(answers),
-        "measured": max(end for _, end in answers) - min(began for began, _ in answers),
+        "measured": max(turns[-1][1] for turns in of.values()) - min(firsts),
+        "stagger": max(firsts) - min(firsts),
+        "between": fmean(between) if between else 0.0,
         "one_at_hand": simulate(load, Cluster(workers), seed).makespan,
         "two_at_hand": simulate(load, Cluster(workers, at_hand=2), seed).makespan,
         "least": float(seconds.sum()) / workers,

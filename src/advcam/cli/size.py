@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from advcam.cli.watch import duration
 from advcam.errors import SettingError, counted
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def size(
     workers_per_machine: int = 16,
     stages: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = ("localize",),
     classes_per_picture: float = 1.5,
-    picture_size: tuple[int, int] = (500, 375),
+    picture_size: Annotated[tuple[int, int], Parameter(negative=())] = (500, 375),
     method: str = "advcam",
     effort: Literal["fast", "balanced", "paper"] | None = None,
     scales: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True, negative=())] = None,
@@ -58,7 +57,7 @@ def size(
         method: See `advcam methods`.
         effort: What the climb may cost; balanced when left away.
         scales: Sizes of the picture whose maps are joined.
-        model: See `advcam models`; of any other network the time of a pass can be given.
+        model: Any name of `advcam models --search`; weights do not matter here.
         device: What a worker has: cpu is one core; of a GPU, reading and writing go on beside it.
         device_seconds_per_pass: Of a picture of 375 x 500; when left away it is measured here, on one thread.
         overlays: Whether pictures with their maps over them are written.
@@ -160,7 +159,7 @@ def table(sizes: "Sequence[StageSize]") -> list[str]:
     if len(sizes) > 1:
         hours, machine_hours = sum(one.hours for one in sizes), sum(one.machine_hours for one in sizes)
         stored = in_bytes(sum(one.stored_bytes for one in sizes))
-        lines.append(f"together: {duration(3600 * hours)}, {machine_hours:,.0f} machine hours, {stored} to keep")
+        lines.append(f"together: {_in_time(hours)}, {machine_hours:,.0f} machine hours, {stored} to keep")
     return lines
 
 
@@ -206,11 +205,11 @@ _ROWS: "dict[str, Callable[[StageSize], str]]" = {
     "workers with work": lambda one: f"{one.workers:,}",
     "machines": lambda one: f"{one.machines:,}",
     "worker seconds a picture": lambda one: f"{one.picture_seconds:.3g}",
-    "from start to end": lambda one: duration(3600 * one.hours),
+    "from start to end": lambda one: _in_time(one.hours),
     "machine hours": lambda one: f"{one.machine_hours:,.0f}",
     "useful share of the workers' time": lambda one: f"{100 * one.busy:.1f} %",
     "work done twice, worker hours": lambda one: f"{one.lost_hours:,.1f}",
-    "from the first idle worker to the end": lambda one: duration(3600 * one.tail_hours),
+    "from the first idle worker to the end": lambda one: _in_time(one.tail_hours),
     "to keep": lambda one: in_bytes(one.stored_bytes),
     "files to keep": lambda one: f"{one.stored_objects:,}",
     "read": lambda one: in_bytes(one.read_bytes),
@@ -220,6 +219,12 @@ _ROWS: "dict[str, Callable[[StageSize], str]]" = {
     "memory of a machine": lambda one: in_bytes(one.machine_bytes),
     "memory of the list of pictures": lambda one: in_bytes(one.head_bytes),
 }
+
+
+def _in_time(hours: float) -> str:
+    from advcam.cli.watch import duration  # which is heavy: --help is to answer at once
+
+    return duration(3600 * hours)
 
 
 def _checked(stages: Sequence[str]) -> "list[StageName]":
