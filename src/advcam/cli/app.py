@@ -22,6 +22,7 @@ from advcam.cli.run import refine, segment, train
 from advcam.cli.run import run as run_recipe
 from advcam.cli.size import size
 from advcam.cli.tune import tune
+from advcam.cli.verify import verify
 from advcam.errors import AdvcamError, one_line
 from advcam.pipeline.operations.shutdown import ends_cleanly
 
@@ -47,6 +48,7 @@ app.command(segment)
 app.command(run_recipe, name="run")
 app.command(predict)
 app.command(onnx)
+app.command(verify)
 _messages = Console(stderr=True)
 
 

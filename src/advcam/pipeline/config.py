@@ -6,10 +6,15 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError
 
-from advcam.errors import AdvcamError, SettingError
+from advcam.errors import AdvcamError, RunError, SettingError, one_line
+from advcam.store.files import write_text
 from advcam.store.places import Place, place
 from advcam.store.run import JSON
 from advcam.types import DEFAULT_THRESHOLD, BoxContours
+from advcam.untrusted import parse_json
+
+#: Name of the file in which a run keeps what it was asked for.
+SETTINGS = "settings.json"
 
 
 class Settings(BaseModel):
@@ -115,6 +120,33 @@ class LocalizeSettings(Settings):
         if self.groups is not None:
             maps["groups"] = self.groups.read_text(encoding="utf-8")
         return {"maps": maps, "outputs": self.outputs.model_dump(mode="json", exclude={"report_pictures"})}
+
+
+def keep_settings(folder: Place, settings: Settings) -> None:
+    """Keep what a run was asked for beside its result, so that `advcam verify` can make anew what is damaged.
+
+    All but where it lies: it may be moved.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    write_text(folder / SETTINGS, settings.model_dump_json(indent=1, exclude={"out"}) + "\n")
+
+
+def kept_settings(folder: Place, kind: type[AnySettings]) -> AnySettings:
+    """What the run in a folder was asked for.
+
+    Raises:
+        RunError: The file is missing or damaged.
+    """
+    path = folder / SETTINGS
+    try:
+        return validated(kind, {**parse_json(path.read_bytes()), "out": folder})
+    except (OSError, ValueError, TypeError) as error:
+        reason = "it is missing" if isinstance(error, FileNotFoundError) else one_line(error)
+        raise RunError(
+            f"{path} cannot be read ({reason}); give the command of this run again, which writes it anew"
+        ) from error
 
 
 def localize_settings(**values: object) -> LocalizeSettings:

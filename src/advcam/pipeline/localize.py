@@ -19,7 +19,7 @@ from advcam.attribution.registry import create_method
 from advcam.classifiers.catalogue import load_classifier
 from advcam.classifiers.classifier import Classifier
 from advcam.errors import RunError, counted
-from advcam.pipeline.config import LocalizeSettings
+from advcam.pipeline.config import LocalizeSettings, keep_settings
 from advcam.pipeline.estimate import estimate
 from advcam.pipeline.facts import facts_of
 from advcam.pipeline.operations.recording import RecordingEngine
@@ -139,10 +139,14 @@ def localize(
     ):
         if died:
             remove_leftovers(run.folder, everywhere=True)
+        keep_settings(run.folder, settings)
         engine = engine or LocalEngine(careful=died)
         job = _Job(settings, classifier, method, work, run, progress, engine, telemetry)
         summary = job.run()
-        job.finish(summary, command)
+        try:
+            job.finish(summary, command)
+        except RunError as error:
+            raise job.failed or error from error  # what happened first
         run.record_outputs()
     return summary
 

@@ -166,6 +166,17 @@ class StageRecords:
         path = self._path(stage)
         return read_record(path) if path.exists() else None
 
+    def reopen(self, stage: Stage) -> None:
+        """Have a stage that is done to be finished: what is missing in its folder is made again.
+
+        Raises:
+            RunError: Its record is damaged, or cannot be written.
+        """
+        record = self.read(stage)
+        if record is not None and record.done:
+            record.done = False
+            self._write(stage, record)
+
     def carry_out(
         self, stage: Stage, watcher: Watcher, anew: bool = False, announce: Callable[[bool], None] = lambda _: None
     ) -> bool:

@@ -1,0 +1,299 @@
+"""What of a run is damaged or missing, found by reading everything in it; nothing is changed.
+
+A shard is held against the checksum in its name. Masks, overlays and JSON files have to be readable, masks as large as
+their picture; those of a prediction are held against their digest. Networks have to hold finite numbers only.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+
+from advcam.errors import AdvcamError, PictureError, RunError, one_line
+from advcam.pipeline.chain.recipe_file import RECIPE, read_chain
+from advcam.pipeline.chain.stage import read_record
+from advcam.pipeline.config import SETTINGS
+from advcam.store.class_file import parse_classes
+from advcam.store.maps import MapStore, StoredMaps
+from advcam.store.masks import read_mask
+from advcam.store.places import Place
+from advcam.store.predictions import PredictionStore, StoredPrediction, mask_digest
+from advcam.store.run import output_names
+from advcam.store.shards import ShardName
+from advcam.untrusted import parse_json
+
+MAPS, RECORDS = "maps", "records"
+_CONFIG, _SUMMARY, _BOXES, _PREDICTIONS = "config.json", "summary.json", "boxes.json", "predictions.json"
+#: Stages of a recipe whose folder holds what was trained.
+_TRAINED = {"classifier": "train", "segmenter": "segment"}
+
+
+class Watcher(Protocol):
+    """Who watches."""
+
+    def start(self, words: str, total: int) -> None:
+        """So much is to be looked at."""
+
+    def step(self) -> None:
+        """A part of it."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Something that is damaged or missing.
+
+    Args:
+        path: In the run directory.
+        problem: What is wrong with it.
+        advice: What to do; empty where it can be made again from the rest of the run and its pictures.
+    """
+
+    path: str
+    problem: str
+    advice: str = ""
+
+
+@dataclass
+class Findings:
+    """What a look at a run found.
+
+    Args:
+        shards: That were looked at.
+        pictures: Of which they hold a row.
+        files: Others that were looked at.
+        damaged: What is damaged or missing.
+    """
+
+    shards: int = 0
+    pictures: int = 0
+    files: int = 0
+    damaged: list[Damage] = field(default_factory=list)
+
+
+def find_damage(run: Place, watcher: Watcher) -> Findings:
+    """Look at everything in a run directory.
+
+    Args:
+        run: Of `advcam localize`, `predict`, `run` or `refine`.
+        watcher: Hears of each shard, picture and file.
+
+    Raises:
+        RunError: It is no such run, or cannot be listed.
+    """
+    search = _Search(run, watcher)
+    if is_chain(run):
+        search.chain()
+    else:
+        search.run(run)
+    return search.findings
+
+
+def is_chain(run: Place) -> bool:
+    """Whether a run is one of a recipe; else it is one of `advcam localize` or `predict`.
+
+    Raises:
+        RunError: It is none of them.
+    """
+    if any((run / name).exists() for name in (RECIPE, _CONFIG, MAPS, RECORDS)):
+        return (run / RECIPE).exists()
+    raise RunError(
+        f"{run} holds no run of advcam: neither {RECIPE} nor {_CONFIG}; name the --out of advcam localize, predict, "
+        "run or refine"
+    )
+
+
+def store_of(folder: Place) -> MapStore | PredictionStore:
+    """The store of a run of `advcam localize` or `predict`."""
+    return PredictionStore(folder / RECORDS) if (folder / RECORDS).exists() else MapStore(folder / MAPS)
+
+
+class _Search:
+    """Looks at a run directory, part after part."""
+
+    def __init__(self, folder: Place, watcher: Watcher) -> None:
+        self.folder, self.watcher, self.findings = folder, watcher, Findings()
+
+    def run(self, folder: Place) -> None:
+        """A run of `advcam localize` or `predict`, maybe as a stage of another."""
+        store = store_of(folder)
+        rows = self._shards(store)
+        self._expected(folder)
+        self._pictures(folder, rows)
+
+    def chain(self) -> None:
+        """A run of a recipe: its record of each stage, the stages that are runs themselves, and all other files."""
+        out = Path(str(self.folder))
+        self._file(out / RECIPE, lambda path: read_chain(str(path)), "put a copy of it back, or run its recipe again")
+        runs = sorted(path.parent for path in out.glob(f"*/{_CONFIG}"))
+        for folder in runs:
+            self.run(folder)
+        for folder in sorted(out.glob(f"refined/*/{MAPS}")):
+            self._shards(MapStore(folder))
+        self._records(out)
+        others = [path for path in sorted(out.rglob("*")) if path.suffix in _CHECKS and path.is_file()]
+        others = [path for path in others if not any(run in path.parents for run in runs)]
+        self.watcher.start("files", len(others))
+        for path in others:
+            if path.parent != out / "stages":
+                self._file(path, _CHECKS[path.suffix], _advice(path.relative_to(out)))
+            self.watcher.step()
+
+    def _shards(self, store: MapStore | PredictionStore) -> dict[str, tuple[tuple[int, int], str | None]]:
+        """Of each row that counts its id, and size and digest of the mask, by reading all shards."""
+        rows: dict[str, tuple[tuple[int, int], str | None]] = {}
+        names = store.names()
+        self.watcher.start("shards", len(names))
+        for name in names:
+            path = store.folder / name.file
+            try:
+                if store.fits_its_name(name):
+                    rows |= _rows(store, name)
+                else:
+                    self._found(path, "its bytes are not those that were written")
+            except RunError as error:  # of another version, or a disk that cannot be read: nothing to be removed
+                self._found(path, one_line(error), "nothing is changed; see the reason")
+            self.watcher.step()
+        self.findings.shards += len(names)
+        self.findings.pictures += len(rows)
+        return rows
+
+    def _expected(self, folder: Place) -> None:
+        """The files that every finished run has."""
+        self._file(
+            folder / _CONFIG, _read_config, "put a copy of it back, or do the run again in another folder", needed=True
+        )
+        alone = folder == self.folder  # else the stage of a recipe, which knows them
+        self._file(folder / SETTINGS, _read_json, "give the command of this run again" if alone else "", needed=alone)
+        self._file(
+            folder / "classes.json",
+            lambda path: parse_classes(path.read_bytes()),
+            "put a copy of it back; without one, delete it and masks/ and verify again: both are made anew",
+            needed=True,
+        )
+        results = [_SUMMARY, _BOXES] + ([_PREDICTIONS] if (folder / RECORDS).exists() else [])
+        ended = any((folder / name).exists() for name in results)
+        for name in results:
+            self._file(folder / name, _read_json, needed=ended)
+
+    def _pictures(self, folder: Place, rows: dict[str, tuple[tuple[int, int], str | None]]) -> None:
+        """Masks and overlays of the pictures that are done."""
+        names, overlays = output_names(list(rows)), _overlays(folder)
+        self.watcher.start("masks", len(rows))
+        for id_, (size, digest) in rows.items():
+            mask = _output(folder / "masks", names[id_], id_, ".png")
+            self._file(mask, lambda path, size=size, digest=digest: _check_mask(path, size, digest), needed=True)
+            if overlays:
+                overlay = _output(folder / "overlays", names[id_], id_, ".jpg")
+                self._file(overlay, _check_picture, needed=True)
+            self.watcher.step()
+
+    def _records(self, out: Path) -> None:
+        """What is kept of each stage, and whether a stage has as many masks as it wrote."""
+        for path in sorted((out / "stages").glob("*.json")):
+            self._file(path, read_record, "delete it: its stage is done anew by the recipe")
+            try:
+                facts = dict(read_record(path).facts)
+            except RunError:
+                continue
+            masks = out / {"predict": "predictions"}.get(path.stem, path.stem) / "masks"
+            wanted = facts.get("masks", "")
+            found = sum(1 for _ in masks.rglob("*.png"))
+            if wanted.isdecimal() and found < int(wanted):
+                self._found(masks, f"holds {found} of {wanted} masks")
+
+    def _file(self, path: Place, check: Callable[..., object], advice: str = "", needed: bool = False) -> None:
+        """One file that may be there, or has to."""
+        if not path.exists():
+            if needed:
+                self._found(path, "is missing", advice)
+            return
+        self.findings.files += 1
+        try:
+            check(path)
+        except (AdvcamError, OSError, ValueError, SyntaxError, SafetensorError) as error:
+            self._found(path, one_line(error), advice)
+
+    def _found(self, path: Place, problem: str, advice: str = "") -> None:
+        inside = str(path)[len(str(self.folder)) :].lstrip("/\\")
+        self.findings.damaged.append(Damage(inside.replace("\\", "/"), problem.replace(f"{path} ", ""), advice))
+
+
+def _rows(
+    store: MapStore | PredictionStore, name: ShardName
+) -> Iterator[tuple[str, tuple[tuple[int, int], str | None]]]:
+    row: StoredMaps | StoredPrediction
+    for row in store.read(name):
+        if isinstance(row, StoredMaps):
+            yield row.sample_id, (row.attribution.image_size, None)
+        else:
+            yield row.sample_id, (row.image_size, row.mask)
+
+
+def _output(folder: Place, name: str, id_: str, extension: str) -> Place:
+    """The output file of a picture: under its full id where another one, that has no row, took the short name."""
+    whole = folder / f"{id_}{extension}"
+    return whole if whole.exists() else folder / f"{name}{extension}"
+
+
+def _overlays(folder: Place) -> bool:
+    """Whether a run writes overlays."""
+    try:
+        return bool(parse_json((folder / _CONFIG).read_bytes())["outputs"]["overlays"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return False  # damage that is named already
+
+
+def _advice(path: Path) -> str:
+    """What to do about a damaged file of a recipe's run that holds what was trained; empty for all others."""
+    stage = _TRAINED.get(path.parts[0], "")
+    if path.parts[0] == "refined" and "network" in path.parts:
+        stage = f"refine-{path.parts[1]}"
+    return f"put a copy of it back; without one, train again: advcam run {RECIPE} --from {stage}" if stage else ""
+
+
+def _check_mask(path: Place, size: tuple[int, int], digest: str | None) -> None:
+    _check_picture(path)
+    mask = read_mask(path)
+    if mask.shape != tuple(size):
+        raise PictureError(f"is {mask.shape[1]} x {mask.shape[0]} pixels, its picture {size[1]} x {size[0]}")
+    if digest is not None and mask_digest(mask) != digest:
+        raise PictureError("is not the mask that was written")
+
+
+def _check_picture(path: Place) -> None:
+    """Its checksums where it has some (PNG), then its pixels."""
+    with path.open("rb") as file, Image.open(file, formats=["PNG", "JPEG"]) as picture:
+        picture.verify()
+    with path.open("rb") as file, Image.open(file, formats=["PNG", "JPEG"]) as picture:
+        picture.load()
+
+
+def _read_json(path: Place) -> object:
+    return parse_json(path.read_bytes())
+
+
+def _read_config(path: Place) -> None:
+    content = parse_json(path.read_bytes())
+    if not isinstance(content, dict) or not {"advcam_run", "maps", "outputs", "fingerprints"} <= content.keys():
+        raise ValueError("it holds no settings of a run")
+
+
+def _check_network(path: Place) -> None:
+    with safe_open(str(path), framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118, it is no mapping
+            tensor = file.get_tensor(name)
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise ValueError(f"{name} holds numbers that are not finite")
+
+
+#: What a file of a recipe's run has to stand, by its extension.
+_CHECKS: dict[str, Callable[[Place], object]] = {
+    ".json": _read_json,
+    ".png": _check_picture,
+    ".jpg": _check_picture,
+    ".safetensors": _check_network,
+}

@@ -1,0 +1,259 @@
+"""`advcam verify`: exactly what is damaged is named, exactly that is made again, and the run is what it was."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from advcam import Classifier
+from advcam.cli.app import run
+from advcam.pipeline.shard_rows import ShardRows
+from advcam.store.files import try_lock
+from advcam.store.maps import MapStore
+
+COUNT, OF_A_SHARD = 12, 3
+
+
+class Toy(nn.Module):
+    """A convolution, global average pooling, a linear head of three classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.features = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU())
+            self.head = nn.Linear(8, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.features(inputs).mean(dim=(2, 3)))
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = Classifier.from_module(Toy(), class_names=["a", "b", "c"], name="toy")
+    monkeypatch.setattr("advcam.pipeline.localize.load_classifier", lambda *_, **__: classifier)
+
+
+@pytest.fixture
+def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A finished run of four shards; its settings name the pictures relative to this folder."""
+    monkeypatch.chdir(tmp_path)
+    rows = ["image,labels"]
+    Path("pictures").mkdir()
+    for n in range(COUNT):
+        noise = np.random.default_rng(n).integers(0, 256, (20, 24 + n, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(f"pictures/{n:02d}.png")
+        rows.append(f"{n:02d}.png,{'a;b' if n % 2 else 'c'}")
+    Path("labels.csv").write_text("\n".join(rows) + "\n")
+    assert run(command(Path("run"))) == 0
+    return Path("run")
+
+
+def command(out: Path) -> list[str]:
+    shards = ["--shard-pictures", str(OF_A_SHARD), "--method", "cam", "--report-pictures", "2", "--quiet"]
+    return ["localize", "pictures", "--labels", "labels.csv", "--out", str(out), *shards]
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ids of the pictures whose maps are made."""
+    found: list[str] = []
+    add = ShardRows.add
+
+    def noted(self: ShardRows, row: object) -> None:
+        found.append(row.sample_id)
+        add(self, row)
+
+    monkeypatch.setattr(ShardRows, "add", noted)
+    return found
+
+
+def content(out: Path) -> dict[str, bytes]:
+    """All that has to be as it was; the report and the summary tell of the last session."""
+    left_out = (".lock", "report.html", "summary.json", "metrics", "log", "advcam")
+    paths = [path for path in out.rglob("*") if path.is_file() and not path.name.startswith(left_out)]
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in paths}
+
+
+def shards(out: Path) -> list[Path]:
+    return [out / "maps" / name.file for name in MapStore(out / "maps").names()]
+
+
+def flip(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+def verified(capsys: pytest.CaptureFixture[str], out: Path, *more: str) -> tuple[int, dict]:
+    capsys.readouterr()
+    code = run(["verify", str(out), "--json", "--quiet", *more])
+    captured = capsys.readouterr()
+    return code, json.loads(captured.out) if captured.out else captured.err
+
+
+def test_a_run_that_is_well(out: Path, capsys: pytest.CaptureFixture[str], computed: list[str]):
+    before = content(out)
+    for more in ([], ["--dry-run"]):
+        code, found = verified(capsys, out, *more)
+        assert code == 0
+        assert found == {
+            "run": "run",
+            "shards": 4,
+            "pictures": COUNT,
+            "files": 2 * COUNT + 5,
+            "damaged": [],
+            "well": True,
+            "skipped": [],
+        }
+    assert content(out) == before
+    assert computed == []
+
+
+def test_what_is_damaged_is_named_and_made_again_and_nothing_else(
+    out: Path, capsys: pytest.CaptureFixture[str], computed: list[str]
+):
+    before, files = content(out), shards(out)
+    flip(files[0], 100)
+    files[2].write_bytes(files[2].read_bytes()[:-20])
+    (out / "masks" / "04.png").unlink()
+    flip(out / "masks" / "05.png", 60)
+    (out / "masks" / "11.png").write_bytes((out / "masks" / "11.png").read_bytes()[:50])
+    (out / "overlays" / "10.jpg").write_bytes(b"no picture")
+    (out / "boxes.json").write_text('{"pictures": {')
+    (out / "summary.json").unlink()
+    (out / "maps" / "_index.parquet").write_bytes(b"nothing depends on it")
+    damaged = content(out)
+
+    code, found = verified(capsys, out, "--dry-run")
+    assert code == 1
+    assert content(out) == damaged
+    named = {one["path"]: one["problem"] for one in found["damaged"]}
+    assert named.keys() == {
+        f"maps/{files[0].name}",
+        f"maps/{files[2].name}",
+        "masks/04.png",
+        "masks/05.png",
+        "masks/11.png",
+        "overlays/10.jpg",
+        "boxes.json",
+        "summary.json",
+    }
+    assert named[f"maps/{files[0].name}"] == "its bytes are not those that were written"
+    assert named["masks/04.png"] == named["summary.json"] == "is missing"
+    assert all(one["advice"] == "" for one in found["damaged"])
+
+    code, mended = verified(capsys, out)
+    assert code == 0
+    assert mended["damaged"] == found["damaged"]
+    assert mended["well"]
+    assert sorted(computed) == ["00.png", "01.png", "02.png", "06.png", "07.png", "08.png"]
+    assert content(out) == before
+    assert verified(capsys, out)[1]["damaged"] == []
+
+
+def test_it_says_so_in_words(out: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["verify", str(out)]) == 0
+    looked = "looked at 4 shards, 12 pictures, 29 files:"
+    assert capsys.readouterr().out == f"{looked} all is as it was written\n"
+    (out / "masks" / "04.png").unlink()
+    assert run(["verify", str(out), "--dry-run"]) == 1
+    assert capsys.readouterr().out == (
+        "masks/04.png: is missing\n"
+        "looked at 4 shards, 12 pictures, 28 files: 1 damaged or missing; without --dry-run they are made again\n"
+    )
+    assert run(["verify", str(out), "--quiet"]) == 0
+    assert capsys.readouterr().out == "masks/04.png: is missing\n"
+
+
+@pytest.mark.parametrize("name", ["config.json", "classes.json"])
+def test_what_cannot_be_made_again_stays_and_nothing_is_changed(
+    out: Path, capsys: pytest.CaptureFixture[str], computed: list[str], name: str
+):
+    flip(shards(out)[1], 30)
+    (out / name).write_text("{")
+    before = content(out)
+    code, found = verified(capsys, out)
+    assert code == 1
+    assert {one["path"]: bool(one["advice"]) for one in found["damaged"]} == {
+        f"maps/{shards(out)[1].name}": False,
+        name: True,
+    }
+    assert content(out) == before
+    assert computed == []
+
+
+def test_without_its_settings_a_run_is_mended_by_its_own_command(
+    out: Path, capsys: pytest.CaptureFixture[str], computed: list[str]
+):
+    before, shard = content(out), shards(out)[1]
+    shard.write_bytes(shard.read_bytes()[:-20])
+    assert run(command(out)) == 2
+    assert "advcam verify mends its run" in capsys.readouterr().err
+    (out / "settings.json").write_text('{"inputs": 3}')
+    code, found = verified(capsys, out)  # readable JSON, but no settings
+    assert code == 2
+    assert "give the command of this run again" in found
+    (out / "settings.json").unlink()
+    assert verified(capsys, out)[0] == 1
+    assert run(command(out)) == 0
+    assert computed == ["03.png", "04.png", "05.png"]
+    assert content(out) == before
+
+
+def test_a_shard_of_another_version_is_left_alone(out: Path, capsys: pytest.CaptureFixture[str]):
+    store = MapStore(out / "maps")
+    rows = list(store.read(store.names()[0]))
+    store.format = replace(store.format, version="9")
+    store.write(rows, 0, 2, generation=1)
+    before = content(out)
+    code, found = verified(capsys, out)
+    assert code == 1
+    assert "has format 9" in found["damaged"][0]["problem"]
+    assert found["damaged"][0]["advice"]
+    assert content(out) == before
+
+
+def test_a_picture_that_is_gone_is_named(out: Path, capsys: pytest.CaptureFixture[str]):
+    flip(shards(out)[0], 100)
+    Path("pictures/01.png").write_bytes(b"no picture any more")
+    code, found = verified(capsys, out)
+    assert code == 1
+    assert [id_ for id_, _ in found["skipped"]] == ["01.png"]
+    assert sorted(MapStore(out / "maps").ids()) == [f"{n:02d}.png" for n in range(COUNT) if n != 1]
+
+
+def test_what_dead_processes_left_goes(out: Path, capsys: pytest.CaptureFixture[str]):
+    before, store = content(out), MapStore(out / "maps")
+    store.write(list(store.read(store.names()[0]))[:2], 0, 2, finished=False)
+    (out / "maps" / "part-1.parquet.host-1-2.partial").touch()
+    (out / "masks" / "00.png.host-1-2.partial").touch()
+    assert verified(capsys, out, "--dry-run")[0] == 0
+    assert content(out) != before
+    assert verified(capsys, out)[0] == 0
+    assert content(out) == before
+
+
+def test_while_another_process_works(out: Path, capsys: pytest.CaptureFixture[str]):
+    with (out / ".lock").open("ab") as lock:
+        assert try_lock(lock)
+        code, words = verified(capsys, out)
+        assert code == 2
+        assert "another process is working in run; wait for it, or look with --dry-run" in words
+        assert verified(capsys, out, "--dry-run")[0] == 0
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch, lambda path: None])
+def test_what_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Callable[[Path], None]):
+    make(tmp_path / "x")
+    for more in ([], ["--dry-run"]):
+        code, words = verified(capsys, tmp_path / "x", *more)
+        assert code == 2
+        assert "holds no run of advcam: neither recipe.yaml nor config.json" in " ".join(words.split())
+    assert not list((tmp_path / "x").rglob("*"))
