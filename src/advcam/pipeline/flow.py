@@ -13,8 +13,15 @@ from typing import Any, Self, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+#: Pictures that are read ahead and results that wait to be written in this process, for those who watch it.
+_depths = {"pictures_read_ahead": 0, "results_waiting": 0}
 _READERS = 4
 _WAITING = 128  # results that may wait to be written, where nothing else is said
+
+
+def queue_depths() -> dict[str, int]:
+    """How many pictures are read ahead in this process, and how many results wait to be written."""
+    return dict(_depths)
 
 
 def read_ahead(
@@ -32,6 +39,7 @@ def read_ahead(
             while reading:
                 item, future = reading.popleft()
                 reading.extend((after, pool.submit(read, after)) for after in islice(coming, 1))
+                _depths["pictures_read_ahead"] = len(reading)
                 yield item, future
         except BaseException:  # the caller stopped listening; what it has heard of is still read to the end
             for _, unheard in reading:
@@ -73,6 +81,7 @@ class WriteBehind:
         while self._waiting and (len(self._waiting) >= self.room or self._waiting[0].done()):
             self._done(self._waiting.popleft())
         self._waiting.append(self._pool.submit(function, *arguments))
+        _depths["results_waiting"] = len(self._waiting)
 
     def finish(self) -> None:
         """Wait until everything is done.
@@ -82,6 +91,7 @@ class WriteBehind:
         """
         while self._waiting:
             self._done(self._waiting.popleft())
+        _depths["results_waiting"] = 0
 
     def _done(self, future: Future[None]) -> None:
         try:

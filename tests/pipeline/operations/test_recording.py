@@ -55,4 +55,4 @@ def test_the_engine_tells_of_every_shard_and_picture(tmp_path: Path):
     ]
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert (found["pictures"], found["pictures_skipped"], found["shards"], found["shard_failures"]) == (2, 2, 1, 1)
-    assert (found["workers"], found["shard_retries"]) == (1, 2)
+    assert (found["workers"], found["shard_retries"], found["shards_waiting"]) == (1, 2, 0)

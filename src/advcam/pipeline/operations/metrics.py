@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Literal, Self, TypeAlias, get_args
 
 from advcam.errors import RunError
+from advcam.pipeline.flow import queue_depths
 from advcam.store.files import write_text
 from advcam.store.places import Place
 from advcam.store.retries import retries_so_far
@@ -27,7 +28,7 @@ _MINUTE = 60
 
 Counter: TypeAlias = Literal["pictures", "pictures_skipped", "shards", "shard_retries", "shard_failures"]
 """What only grows."""
-Gauge: TypeAlias = Literal["pictures_planned", "pictures_already_done", "workers"]
+Gauge: TypeAlias = Literal["pictures_planned", "pictures_already_done", "shards_waiting", "workers"]
 """What goes up and down."""
 
 #: What each number means; the order of both files.
@@ -41,7 +42,10 @@ MEANING = {
     "pictures_skipped": "Pictures left out in this session.",
     "pictures_per_second": "Pictures finished a second since the start of the session.",
     "pictures_per_second_last_minute": "Pictures finished a second in the last 60 seconds.",
+    "pictures_read_ahead": "Pictures that this process has read or is reading before their turn.",
+    "results_waiting": "Results that this process has still to write.",
     "shards": "Shards finished in this session.",
+    "shards_waiting": "Shards that the engine has taken and not brought back.",
     "shard_retries": "Shards done again because a worker died over them.",
     "shard_failures": "Shards that could not be kept, such as on a full disk.",
     "workers": "Workers that finished a shard in the last 10 minutes.",
@@ -104,6 +108,7 @@ class Metrics:
                 "start_time_seconds": round(self._start, 3),
                 "update_time_seconds": round(time.time(), 3),
                 "store_retries": retries_so_far(),
+                **queue_depths(),
                 "pictures_per_second": _rate(self._values["pictures"], elapsed),
                 "pictures_per_second_last_minute": self._last_minute(elapsed),
                 "resident_memory_bytes": resident,

@@ -19,7 +19,17 @@ class RecordingEngine:
 
     def map(self, task: ShardTask, shards: Iterable[Shard], told: Told) -> Iterator[ShardResult]:
         """See `Engine.map`."""
-        for result in self.engine.map(task, shards, _Heard(told, self.telemetry)):
+        waiting = 0
+
+        def taken() -> Iterator[Shard]:
+            nonlocal waiting
+            for shard in shards:
+                waiting += 1
+                yield shard
+
+        for result in self.engine.map(task, taken(), _Heard(told, self.telemetry)):
+            waiting -= 1
+            self.telemetry.metrics.gauge("shards_waiting", waiting)
             name = f"{result.first}-{result.last}"
             if result.failed:
                 self.telemetry.shard_failed(name, result.failed, result.worker, result.attempts)
