@@ -6,10 +6,11 @@
 
 The store is moto's S3 on this machine, in another process than the run, behind a front that spoils requests: in
 case "flaky" a share of them (10 %) is answered by 500 or 503, or cut off before or after it was done; in case "slow"
-each takes 100 ms longer, and one of fifty 20 s, which is more than a request may take. Each case runs `advcam localize`
-in a process of its own, twice: the second one finds everything done. Prints one JSON object, and each case on standard
-error as soon as it is done: seconds of both runs, the requests of both, and of the first the failures and the retries.
-`differ` names the masks, overlays, boxes, class numbers and maps that are not byte by byte those of the local run.
+each takes 100 ms longer, and one of fifty 20 s, which is more than a request may take; in case "killed" a process is
+killed as soon as a mask is there. Then `advcam localize` runs twice, each time in a process of its own; the second one
+finds everything done. Prints one JSON object, and each case on standard error as soon as it is done: seconds of both
+runs, the requests of both, and of the first the failures and the retries. `differ` names the masks, overlays, boxes,
+class numbers and maps that are not byte by byte those of a run into a folder.
 """
 
 import argparse
@@ -29,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "store"))
 from fake_s3 import FakeS3  # type: ignore[import-not-found]
 
 BUCKET = "runs"
+CASES = ("healthy", "flaky", "slow", "killed")
 _RESULTS = ("masks/", "overlays/", "maps/", "boxes.json", "classes.json", "config.json")  # the others name the session
 _RUN = (
     "import sys; from advcam.cli.app import run; from advcam.store.retries import retries_so_far; "
@@ -36,14 +38,33 @@ _RUN = (
 )
 
 
+def command_of(arguments: list[str], out: str) -> list[str]:
+    """`advcam localize`, which tells its retries at the end."""
+    return [sys.executable, "-c", _RUN, "localize", *arguments, "--out", out, "--quiet"]
+
+
 def localize(arguments: list[str], out: str, environment: dict[str, str]) -> dict[str, Any]:
     """One run in a process of its own: its seconds and retries."""
-    command = [sys.executable, "-c", _RUN, "localize", *arguments, "--out", out, "--quiet"]
     started = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
+    done = subprocess.run(
+        command_of(arguments, out), capture_output=True, text=True, check=False, env=os.environ | environment
+    )
     if done.returncode:
         raise SystemExit(f"{out}: exit code {done.returncode}\n{done.stderr}")
     return {"seconds": round(time.monotonic() - started, 1), "retries": int(done.stdout.split()[-1])}
+
+
+def kill(arguments: list[str], out: str, store: FakeS3) -> None:
+    """A run that is killed as soon as a mask is there."""
+    process = subprocess.Popen(
+        command_of(arguments, out), stdout=subprocess.DEVNULL, env=os.environ | store.environment
+    )
+    prefix = f"{out.rpartition('/')[2]}/masks/"
+    while process.poll() is None and not store.client().list_objects_v2(Bucket=BUCKET, Prefix=prefix)["KeyCount"]:
+        time.sleep(0.1)
+    process.kill()
+    if process.wait() == 0:
+        raise SystemExit(f"{out}: the run was over before it was killed")
 
 
 def in_folder(folder: Path) -> dict[str, bytes]:
@@ -66,6 +87,8 @@ def run_case(case: str, arguments: list[str], spoilt: dict[str, float], local: d
     """A run into a store, and the same command again."""
     with FakeS3(**spoilt) as store:
         store.client().create_bucket(Bucket=BUCKET)
+        if case == "killed":
+            kill(arguments, f"s3://{BUCKET}/{case}", store)
         store.requests = store.failures = 0
         first = localize(arguments, f"s3://{BUCKET}/{case}", store.environment)
         counts = {"requests": store.requests, "failures": store.failures}
@@ -92,6 +115,7 @@ def main() -> None:
         "healthy": {},
         "flaky": {"share": options.share, "seed": options.seed},
         "slow": {"delay": 0.1, "stalled": 0.02, "stall": 20.0, "seed": options.seed},
+        "killed": {},
     }
     with tempfile.TemporaryDirectory() as folder:
         pictures, labels = options.pictures, options.labels

@@ -3,6 +3,7 @@
 import os
 import pickle
 import random
+import re
 import time
 from pathlib import Path, PurePosixPath
 
@@ -161,25 +162,26 @@ def test_writing_is_not_opening(folder):
 
 
 class TestProbe:
+    def refusal(self, folder):
+        with pytest.raises(RunError) as caught:
+            probe(folder)
+        return re.sub(rf"{re.escape(PROBE)}-[0-9a-f]{{8}}", "PROBE", str(caught.value))
+
     def test_leaves_nothing(self, s3, bucket, folder):
         probe(folder)
         assert s3.objects(bucket) == {}
 
     def test_no_bucket(self, s3):
-        with pytest.raises(RunError) as caught:
-            probe(place("s3://no-such-bucket/run"))
-        assert str(caught.value) == (
-            f"there is no bucket no-such-bucket for s3://no-such-bucket/run/{PROBE}; create it, or correct the URL"
+        assert self.refusal(place("s3://no-such-bucket/run")) == (
+            "there is no bucket no-such-bucket for s3://no-such-bucket/run/PROBE; create it, or correct the URL"
         )
         assert "no-such-bucket" not in [entry["Name"] for entry in s3.client().list_buckets()["Buckets"]]
 
     def test_wrong_key(self, unknown, folder, monkeypatch):
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "stolen")
         before = retries_so_far()
-        with pytest.raises(RunError) as caught:
-            probe(folder)
-        assert str(caught.value) == (
-            f"{folder}/{PROBE}: the store denies it (on purpose); check the credentials, and that they may list, read "
+        assert self.refusal(folder) == (
+            f"{folder}/PROBE: the store denies it (on purpose); check the credentials, and that they may list, read "
             "and write there"
         )
         assert retries_so_far() == before
@@ -189,28 +191,37 @@ class TestProbe:
             monkeypatch.delenv(name)
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         monkeypatch.setenv("HOME", str(tmp_path))
-        with pytest.raises(RunError) as caught:
-            probe(folder)
-        assert str(caught.value) == (
-            f"{folder}/{PROBE}: the store cannot be used (Unable to locate credentials); check the URL, the endpoint "
-            "and the credentials"
+        assert self.refusal(folder) == (
+            f"{folder}/PROBE: the store cannot be used (Unable to locate credentials); check the URL, the endpoint and "
+            "the credentials"
         )
+
+    def test_nobody_there(self, unknown, folder, monkeypatch):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        before = retries_so_far()
+        assert self.refusal(folder).startswith(
+            f'{folder}/PROBE cannot be reached: Could not connect to the endpoint URL: "http://127.0.0.1:9/'
+        )
+        assert retries_so_far() - before == TRIES - 1
+
+    def test_others_probe_at_the_same_time(self, s3, folder, monkeypatch):
+        """Each has an object of its own, so that none deletes what another one looks for."""
+        upload = RemotePath.upload
+
+        def disturbed(path, source):
+            upload(path, source)
+            monkeypatch.setattr(RemotePath, "upload", upload)
+            probe(folder)
+
+        monkeypatch.setattr(RemotePath, "upload", disturbed)
+        probe(folder)
+        assert not folder.exists()
 
     @pytest.mark.parametrize("method", ["PUT", "GET", "DELETE"])
     def test_what_is_denied_is_found_out(self, s3, folder, method):
         s3.denied.add(method)
         with pytest.raises(RunError, match="the store denies it"):
             probe(folder)
-
-    def test_nobody_there(self, unknown, folder, monkeypatch):
-        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-        before = retries_so_far()
-        with pytest.raises(RunError) as caught:
-            probe(folder)
-        assert str(caught.value).startswith(
-            f'{folder}/{PROBE} cannot be reached: Could not connect to the endpoint URL: "http://127.0.0.1:9/'
-        )
-        assert retries_so_far() - before == TRIES - 1
 
 
 def test_a_slow_store_only_takes_longer(s3, folder):

@@ -68,9 +68,10 @@ class TestRun:
         assert refusal(folder).startswith(f"{folder}/config.json is damaged or not of this version of advcam (")
 
     def test_killed_while_probing(self, s3, bucket, folder):
-        s3.client().put_object(Bucket=bucket, Key=f"runs/one/{remote.PROBE}", Body=b"advcam")
+        left = f"runs/one/{remote.PROBE}-0123abcd"
+        s3.client().put_object(Bucket=bucket, Key=left, Body=b"advcam")
         start(folder)
-        assert list(s3.objects(bucket)) == ["runs/one/config.json"]
+        assert list(s3.objects(bucket)) == [left, "runs/one/config.json"]
 
     def test_a_bucket_that_may_only_be_read_is_refused_before_the_work(self, s3, bucket, folder):
         s3.denied |= {"PUT", "POST"}
@@ -129,6 +130,13 @@ def test_masks_that_are_none(s3, bucket, folder):
         with pytest.raises(PictureError) as caught:
             read_mask(folder / name)
         assert str(caught.value).startswith(f"{folder}/{name} cannot be read as a mask (")
+
+
+def test_a_mask_is_not_damaged_because_the_store_is_away(s3, folder):
+    write_mask(folder / "a.png", np.ones((4, 4), np.uint8))
+    s3.share, s3.faults = 1.0, ("busy",)
+    with pytest.raises(RunError, match="cannot be reached"):
+        read_mask(folder / "a.png")
 
 
 def test_class_numbers(s3, bucket, folder, tmp_path):

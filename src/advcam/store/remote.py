@@ -7,6 +7,7 @@ or two requests of fsspec; listings are never cached, since other processes writ
 
 import io
 import os
+import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -22,7 +23,7 @@ Result = TypeVar("Result")
 
 _CONNECT_SECONDS, _READ_SECONDS = 5, 15  # a try that gets no answer ends after so long
 PROBE = ".probe"
-"""Name of the object by which `probe` finds out what is allowed."""
+"""How the name of an object begins by which `probe` finds out what is allowed; each probe has its own."""
 
 
 class RemotePath:
@@ -215,14 +216,14 @@ def probe(folder: RemotePath) -> None:
     Raises:
         RunError: One of them is not possible.
     """
-    trial = folder / PROBE
+    trial = folder / f"{PROBE}-{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory(prefix="advcam-") as here:
-        content = Path(here, PROBE)
+        content = Path(here, trial.name)
         content.write_bytes(b"advcam")
         trial.upload(content)
     try:
         names = [entry.name for entry in folder.iterdir()]
-        if trial.read_bytes() != b"advcam" or PROBE not in names:
+        if trial.read_bytes() != b"advcam" or trial.name not in names:
             raise FileNotFoundError
     except FileNotFoundError as error:
         raise RunError(f"{folder}: the store does not show what was just written; a run needs one that does") from error
