@@ -6,7 +6,8 @@
     python -m fuzz coco-json --file crashes/coco-json-crash-0123456789
 
 An input that ends in another error than one of advcam, or that takes more than --seconds or --memory, is kept in the
-folder of crashes; --file reads such a file again, with the whole traceback. Totals go to standard output, a line for
+folder of crashes; --file reads such a file again, with the whole traceback. Seconds are those of the clock: on a busy
+machine a slow input may be none, which --file tells. Totals go to standard output, a line for
 each target. Needs: pip install atheris
 """
 
@@ -28,7 +29,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="name the targets")
     parser.add_argument("--minutes", type=float, default=5, help="for each target")
     parser.add_argument("--seed", type=int, default=1, help="of libFuzzer")
-    parser.add_argument("--seconds", type=int, default=20, help="that one input may take")
+    parser.add_argument("--seconds", type=int, default=60, help="of the clock that one input may take")
     parser.add_argument("--memory", type=int, default=4096, help="MiB that the process may take")
     parser.add_argument("--crashes", type=Path, default=Path("fuzz-crashes"), help="where to keep crashes")
     parser.add_argument("--file", type=Path, help="read this file instead, once")
