@@ -14,6 +14,7 @@ from advcam.errors import SettingError, counted
 if TYPE_CHECKING:
     from advcam.attribution.method import Method
     from advcam.scale.demand import Figures, Job, StageName
+    from advcam.scale.ray_engine import AT_HAND
     from advcam.scale.sizing import StageSize
     from advcam.scale.workload import Cluster
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 START_SECONDS, AWAY_SECONDS = 30.0, 300.0
 #: Assumed: one worker in twenty is half as fast again as slow as the others.
 SLOW_SHARE, SLOW_FACTOR = 0.05, 1.5
-#: Shards that a worker has, the one that it works on among them: as the engine on Ray hands them out.
-AT_HAND = 2
 
 
 def size(

@@ -28,7 +28,7 @@ from advcam.scale.actors import ShardActor, packed, unpacked
 from advcam.scale.ledger import Ledger
 
 #: Shards that an actor has at hand, so that it need not wait for the next one.
-_AT_HAND = 2
+AT_HAND = 2
 #: Of the shared memory of a cluster on this machine: shards and results are small.
 _SHARED_MEMORY = 256 * 1024**2
 #: Ray is not to phone home, to leave the environment of actors without a GPU alone, and to say what is wrong only.
@@ -165,7 +165,7 @@ class RayEngine:
         ledger = ray.remote(Ledger).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
         room = self._room(len(waiting))
         pool = ray.data.ActorPoolStrategy(
-            min_size=1, initial_size=room, max_size=settings.workers, max_tasks_in_flight_per_actor=_AT_HAND
+            min_size=1, initial_size=room, max_size=settings.workers, max_tasks_in_flight_per_actor=AT_HAND
         )
         # Blocks are what actors are handed: a shard each.
         blocks = [pa.table({"shard": pa.array([shard], pa.binary())}) for shard in waiting]
