@@ -4,8 +4,8 @@
 
 Victims are, in turn, a worker of a Ray cluster, the driver of a localization on it, and one process of a training of
 two (torchrun). Each dies by SIGKILL after a random share of the time that the work took undisturbed. After the death of
-a driver or of a training the same command is given again; a worker is replaced by the run itself. A run that has come
-to its end is compared with the undisturbed one:
+a driver or of a training the same command is given again at once, whatever is left of the dead one's cluster; a worker
+is replaced by the run itself. A run that has come to its end is compared with the undisturbed one:
 
 - localization: the same shards by name (their names are checksums), each picture once, masks and boxes equal, and
   nothing left of dead writers;
@@ -69,6 +69,7 @@ class Localization:
 
     def __init__(self, folder: Path, log: Log) -> None:
         self.folder, self.log = folder, log
+        self.orphans: set[int] = set()
         _draw(folder / "photographs")
         started = time.monotonic()
         self._run("whole").wait()
@@ -105,10 +106,12 @@ class Localization:
         self.log.say("kill", victim=victim, shards_done=done)
         os.kill(pid, signal.SIGKILL)
         if victim == "driver":
-            self.log.say("its cluster is gone", after=_gone(set(tree) - {pid}))
+            self.orphans |= set(tree) - {pid}
         return True
 
     def _compare(self) -> None:
+        self.log.say("clusters of dead drivers are gone", after=_gone(self.orphans))
+        self.orphans.clear()
         whole, broken = (MapStore(self.folder / name / "maps") for name in ("whole", "broken"))
         ids = list(broken.ids())
         left = [str(path) for path in (self.folder / "broken").rglob("*") if ".partial" in path.name]
