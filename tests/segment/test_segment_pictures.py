@@ -15,7 +15,7 @@ from advcam.segment import pictures
 from advcam.segment.pictures import MaskedPictures, MaskOf, PairedPictures, survey_masks
 from advcam.store.masks import read_mask, write_mask
 from advcam.training.augment import Normalisation
-from advcam.training.loop import Augmented
+from advcam.training.loading import Augmented
 from advcam.types import Mask, Sample
 
 NORMALISE = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -1,6 +1,7 @@
 """Batches of a data set, read by this process or by workers, with errors that say what to do."""
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from accelerate.utils import send_to_device  # type: ignore[import-untyped]
@@ -10,6 +11,15 @@ from torch.utils.data import DataLoader, Dataset
 from advcam.errors import AdvcamError, RunError, one_line
 from advcam.training.interrupts import ignore_interrupts
 from advcam.training.order import Part
+
+
+@runtime_checkable
+class Augmented(Protocol):
+    """A data set whose pictures change from epoch to epoch, by the seed, the epoch and their number alone."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Told before each epoch, counted from 0."""
+        ...
 
 
 def load_parts(

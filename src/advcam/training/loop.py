@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
@@ -33,7 +32,7 @@ from advcam.training.acceleration import accelerated
 from advcam.training.checkpoint import Epoch, Record, finite, read_state, write_state, write_weights
 from advcam.training.divergence import base_lr, check_loss, check_weights
 from advcam.training.interrupts import Interrupts, held_interrupts
-from advcam.training.loading import load_parts
+from advcam.training.loading import Augmented, load_parts
 from advcam.training.objective import Objective, WholeBatch
 from advcam.training.order import Part, epoch_batches, split_batch, step_seed
 from advcam.training.schedule import Schedule
@@ -41,15 +40,6 @@ from advcam.training.settings import LoopSettings
 from advcam.training.sharing import peers, share_buffers
 
 STATE_FILE, BEST_FILE = "last.safetensors", "best.safetensors"
-
-
-@runtime_checkable
-class Augmented(Protocol):
-    """A data set whose pictures change from epoch to epoch, by the seed, the epoch and their number alone."""
-
-    def set_epoch(self, epoch: int) -> None:
-        """Told before each epoch, counted from 0."""
-        ...
 
 
 @dataclass(frozen=True)
