@@ -56,7 +56,7 @@ def toy() -> Classifier:
 @pytest.fixture(autouse=True)
 def toy_in_place(toy: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small network in place of the catalogue's."""
-    for room in ("localize", "evaluation.evaluate", "evaluation.faithfulness"):
+    for room in ("localize", "evaluation.scoring"):
         monkeypatch.setattr(f"advcam.pipeline.{room}.load_classifier", lambda *_, **__: toy)
 
 

@@ -38,7 +38,7 @@ class Toy(nn.Module):
 def put_in_place(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]) -> Classifier:
     """A small network in place of the catalogue's, for the commands that are used here."""
     classifier = Classifier.from_module(Toy(len(names)), class_names=names, multi_label=True, name="toy")
-    for room in ("advcam.pipeline.localize", "advcam.pipeline.evaluation.evaluate", "advcam.classifiers.catalogue"):
+    for room in ("advcam.pipeline.localize", "advcam.pipeline.evaluation.scoring", "advcam.classifiers.catalogue"):
         monkeypatch.setattr(f"{room}.load_classifier", lambda *_, **__: classifier)
     return classifier
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from advcam.cli.engines import Engines, opened
 from advcam.cli.folders import LocalPath
 from advcam.errors import SettingError, counted
 
@@ -49,6 +50,7 @@ def evaluate(
     class_names: Path | None = None,
     out: LocalPath | None = None,
     seed: int = 0,
+    engines: Engines | None = None,
     quiet: bool = False,
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> int:
@@ -72,6 +74,7 @@ def evaluate(
         class_names: Its class names, one a line.
         out: Folder for evaluation.json and the figures.
         seed: Of the labelled pictures, chance maps and intervals.
+        engines: Who works on the pictures.
         quiet: No progress and no table.
         json_: Print the result as JSON.
     """
@@ -101,8 +104,8 @@ def evaluate(
     )
     _check_out(out, predictions)
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    with Bar(console, quiet) as bar:
-        result = run_evaluate(settings, bar)
+    with opened(engines, settings.model.device if settings.model else "cpu") as engine, Bar(console, quiet) as bar:
+        result = run_evaluate(settings, bar, engine)
     if out is not None:
         from advcam.pipeline.evaluation.figures import write_figures
 

@@ -67,6 +67,11 @@ class BoundaryIoU:
             self._either[number] += np.count_nonzero(true | claimed)
 
     def __add__(self, other: "BoundaryIoU") -> "BoundaryIoU":
+        """The measure of the pictures of both.
+
+        Raises:
+            SettingError: They have different classes or widths.
+        """
         if (self.num_classes, self.dilation_ratio) != (other.num_classes, other.dilation_ratio):
             raise SettingError("boundary IoUs of different classes or widths cannot be merged; use one setting")
         merged = BoundaryIoU(self.num_classes, self.dilation_ratio)

@@ -155,6 +155,11 @@ class MaxBoxAcc:
         self._judge(boxes, np.zeros(1, dtype=np.int64), everywhere, truth, image_size, ranked)
 
     def __add__(self, other: "MaxBoxAcc") -> "MaxBoxAcc":
+        """The accuracies of the pictures of both, the other's numbered after these.
+
+        Raises:
+            SettingError: The thresholds differ.
+        """
         if not np.array_equal(self.thresholds, other.thresholds):
             raise SettingError("accuracies over different thresholds cannot be merged; make both with the same list")
         return self._made_of(self._bits + other._bits, self._ranks + other._ranks)

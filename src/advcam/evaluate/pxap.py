@@ -66,6 +66,11 @@ class PxAP:
         self._background += np.histogram(checked[outside], bins=self._edges)[0]
 
     def __add__(self, other: "PxAP") -> "PxAP":
+        """The pixels of the pictures of both.
+
+        Raises:
+            SettingError: The thresholds differ.
+        """
         if not np.array_equal(self.thresholds, other.thresholds):
             raise SettingError("PxAP over different thresholds cannot be merged; make both with the same list")
         merged = PxAP(self.thresholds.tolist())

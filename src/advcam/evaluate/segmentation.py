@@ -87,6 +87,11 @@ class ConfusionMatrix:
         self.counts += np.bincount(pairs, minlength=self.counts.size).reshape(self.counts.shape)
 
     def __add__(self, other: "ConfusionMatrix") -> "ConfusionMatrix":
+        """The matrix of the pictures of both.
+
+        Raises:
+            SettingError: They have different classes.
+        """
         _check_same_classes(len(self.counts), len(other.counts))
         merged = ConfusionMatrix(len(self.counts))
         merged.counts = self.counts + other.counts
@@ -119,8 +124,9 @@ class SeedSweep:
     know of a pixel, so one histogram over (true class, winner, that number) holds every threshold at once.
 
     Nothing is kept of the maps. For each picture and each pair of true and predicted class that meets there, the
-    pixels at every threshold are kept (4 bytes each), so that subsets and intervals can be had afterwards. Pictures
-    are numbered in the order of adding; their names are the caller's.
+    pixels at every threshold are kept (4 bytes each), so that subsets and intervals can be had afterwards: with 101
+    thresholds about 2 kB a picture of PASCAL VOC. They are added up when a score is asked for. Pictures are numbered in
+    the order of adding; their names are the caller's.
 
     Args:
         num_classes: C, the background counted.
@@ -134,7 +140,6 @@ class SeedSweep:
         self.num_classes = len(ConfusionMatrix(num_classes).counts)
         self.thresholds = check_thresholds(thresholds)
         self._pictures = 0
-        self._counts: Counts = np.zeros((num_classes, num_classes, len(self.thresholds)), dtype=np.int64)
         self._keys = [np.zeros((0, 3), dtype=np.int32)]
         self._pixels = [np.zeros((0, len(self.thresholds)), dtype=np.int32)]
 
@@ -166,6 +171,11 @@ class SeedSweep:
         self._keep(pairs[met].astype(np.int32), pixels[met].astype(np.int32), pictures=1)
 
     def __add__(self, other: "SeedSweep") -> "SeedSweep":
+        """The sweep over the pictures of both, the other's numbered after these.
+
+        Raises:
+            SettingError: They have different classes or thresholds.
+        """
         _check_same_classes(self.num_classes, other.num_classes)
         if not np.array_equal(self.thresholds, other.thresholds):
             raise SettingError("sweeps over different thresholds cannot be merged; make both with the same list")
@@ -190,8 +200,9 @@ class SeedSweep:
 
     def confusion(self, threshold_index: int) -> ConfusionMatrix:
         """The confusion matrix of all pictures at one threshold of the list, 0 to T - 1."""
+        keys, pixels = self._rows()
         matrix = ConfusionMatrix(self.num_classes)
-        matrix.counts = self._counts[..., threshold_index].copy()
+        np.add.at(matrix.counts, (keys[:, 1], keys[:, 2]), pixels[:, threshold_index])
         return matrix
 
     def scores(self, threshold: float) -> SegmentationScores:
@@ -305,11 +316,10 @@ class SeedSweep:
         return made
 
     def _keep(self, keys: NDArray[np.int32], pixels: NDArray[np.int32], pictures: int) -> None:
-        """Rows of more pictures: kept one by one for subsets, and added up for the scores."""
+        """Rows of more pictures."""
         self._keys.append(keys)
         self._pixels.append(pixels)
         self._pictures += pictures
-        np.add.at(self._counts, (keys[:, 1], keys[:, 2]), pixels)
 
     def _picture_terms(self, threshold: float) -> tuple[Counts, Counts]:
         """Intersection and union of each picture and class, both (P, C)."""

@@ -30,6 +30,9 @@ WORKING_SIDE = 192
 #: Its superpixels: scale, blur and smallest size of Felzenszwalb and Huttenlocher, IJCV 2004.
 SUPERPIXELS = {"scale": 400.0, "sigma": 0.8, "min_size": 20}
 _SAME = 1e-12
+#: Agreements are added up in whole multiples of this: sums of integers are the same in any order and in any parts. It
+#: is below `_SAME`, and two million pictures fit into 64 bits.
+_QUANTUM = 2.0**-42
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ class LabelFree:
 
     def __init__(self, thresholds: Sequence[float] = SEED_THRESHOLDS) -> None:
         self.thresholds = check_thresholds(thresholds)
-        self._sum = np.zeros(len(self.thresholds))
+        self._sum = np.zeros(len(self.thresholds), dtype=np.int64)
         self._pictures = 0
 
     def __len__(self) -> int:
@@ -153,13 +156,28 @@ class LabelFree:
         Raises:
             PictureError: As `superpixel_agreement`.
         """
-        self._sum += superpixel_agreement(maps, picture, self.thresholds)
+        agreement = superpixel_agreement(maps, picture, self.thresholds)
+        self._sum += np.rint(agreement / _QUANTUM).astype(np.int64)
         self._pictures += 1
+
+    def __add__(self, other: "LabelFree") -> "LabelFree":
+        """The rule that has seen the pictures of both; in whatever parts they were seen, the mean is the same.
+
+        Raises:
+            SettingError: The thresholds differ.
+        """
+        if not np.array_equal(self.thresholds, other.thresholds):
+            raise SettingError("rules over different thresholds cannot be merged; make both with the same list")
+        merged = LabelFree(self.thresholds.tolist())
+        merged._sum, merged._pictures = self._sum + other._sum, self._pictures + other._pictures
+        return merged
 
     @property
     def curve(self) -> Curve:
         """Mean agreement at each threshold over the pictures so far, (T,), at most 1; NaN before the first."""
-        return self._sum / self._pictures if self._pictures else np.full(len(self.thresholds), np.nan)
+        if not self._pictures:
+            return np.full(len(self.thresholds), np.nan)
+        return self._sum * (_QUANTUM / self._pictures)
 
     def choose(self) -> ThresholdChoice:
         """The threshold where the mean agreement is highest.

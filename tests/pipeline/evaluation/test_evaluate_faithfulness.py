@@ -60,7 +60,7 @@ def put_in_place(
 ) -> Classifier:
     """A small network in place of the catalogue's."""
     classifier = Classifier.from_module(Toy(len(names)), class_names=names, multi_label=multi_label)
-    monkeypatch.setattr("advcam.pipeline.evaluation.faithfulness.load_classifier", lambda *_, **__: classifier)
+    monkeypatch.setattr("advcam.pipeline.evaluation.scoring.load_classifier", lambda *_, **__: classifier)
     return classifier
 
 

@@ -205,11 +205,12 @@ class Chain:
 
     def _thresholding(self) -> Stage:
         folder, labelled = self.out / THRESHOLD, self._labelled(LOCALIZE)
+        engine = self.engine or LocalEngine()
 
         def work(watcher: Watcher) -> Outcome:
             if labelled is not None:
                 asked = Scored(LOCALIZE, self._scores(LOCALIZE).parent, fixed_threshold(LOCALIZE), labelled)
-                return validate_threshold(scoring_settings(self.settings, asked), folder, watcher)
+                return validate_threshold(scoring_settings(self.settings, asked), folder, watcher, engine)
             return choose_threshold(self._scores(LOCALIZE), self.pictures.masks, folder, watcher)
 
         count = len(self.pictures.labelled) or len(evenly(self.pictures.masks, LOOKED_AT))
@@ -280,13 +281,14 @@ class Chain:
         refined = [f"refine-{method}" for method in self.settings.refine.methods]
         of_maps = [*((BASELINE,) if self._has_baseline else ()), LOCALIZE, *refined]
         top_classes = self.out / "predicted" / TABLE if self._ranks else None
+        engine = self.engine or LocalEngine()
 
         def work(watcher: Watcher) -> Outcome:
             scored = [
                 Scored(name, self._scores(name).parent, fixed_threshold(name), self._labelled(name)) for name in of_maps
             ]
             scored.append(Scored(PSEUDO, self.out / PSEUDO / "masks"))
-            return score_all(self.settings, scored, top_classes, self.out / "metrics", watcher)
+            return score_all(self.settings, scored, top_classes, self.out / "metrics", watcher, engine)
 
         decides = {"settings": self.settings.evaluate.model_dump(mode="json")}
         after = (*self._own_maps, *((CLASSIFY,) if self._ranks else ()), *refined, PSEUDO)

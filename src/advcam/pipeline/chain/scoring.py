@@ -9,6 +9,7 @@ from advcam.pipeline.chain.settings import ChainSettings
 from advcam.pipeline.chain.stage import Outcome, Watcher
 from advcam.pipeline.evaluation.evaluate import evaluate, write_evaluation
 from advcam.pipeline.evaluation.result import EvaluateSettings, Evaluation
+from advcam.pipeline.shards import Engine
 
 NAME = "evaluate"
 #: Scores as the field writes them.
@@ -49,7 +50,12 @@ class Scored:
 
 
 def score_all(
-    settings: ChainSettings, scored: Sequence[Scored], top_classes: Path | None, folder: Path, watcher: Watcher
+    settings: ChainSettings,
+    scored: Sequence[Scored],
+    top_classes: Path | None,
+    folder: Path,
+    watcher: Watcher,
+    engine: Engine,
 ) -> Outcome:
     """Score stages, and write metrics/<stage>/evaluation.json of each.
 
@@ -59,11 +65,12 @@ def score_all(
         top_classes: Table of the predicted classes, for Top-1 and Top-5 Loc.
         folder: Of the metrics.
         watcher: Hears of each picture.
+        engine: Brings the pictures to processes.
     """
     facts: list[tuple[str, str]] = []
     notes: dict[str, list[str]] = {}
     for one in scored:
-        result = evaluate(scoring_settings(settings, one, top_classes), watcher)
+        result = evaluate(scoring_settings(settings, one, top_classes), watcher, engine)
         write_evaluation(result, folder / one.name)
         facts.append((one.name, in_words(result)))
         unvalidated = [_UNVALIDATED] * (

@@ -115,7 +115,7 @@ class SegmentationStages:
     def _score(self, watcher: Watcher) -> Outcome:
         split, folder = test_split(self.dataset, self.pictures.data), self.out / TEST_METRICS
         scored = Scored(SEGMENT, self.out / "predictions" / "masks", split=split)
-        outcome = score_all(self.settings, [scored], None, folder, watcher)
+        outcome = score_all(self.settings, [scored], None, folder, watcher, self.engine)
         self._write_card(json.loads((folder / SEGMENT / "evaluation.json").read_text(encoding="utf-8")))
         return outcome
 

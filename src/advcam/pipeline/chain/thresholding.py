@@ -19,6 +19,7 @@ from advcam.pipeline.chain.refining import with_maps
 from advcam.pipeline.chain.stage import Outcome, Watcher
 from advcam.pipeline.evaluation.labelled import validated_threshold
 from advcam.pipeline.evaluation.result import EvaluateSettings, Task
+from advcam.pipeline.shards import Engine
 from advcam.pipeline.targets import evenly
 from advcam.store.files import write_text
 from advcam.store.maps import MapStore
@@ -66,18 +67,19 @@ def choose_threshold(source: Path, samples: Sequence[Sample], folder: Path, watc
     return _kept(folder, threshold, detail)
 
 
-def validate_threshold(settings: EvaluateSettings, folder: Path, watcher: Watcher) -> Outcome:
+def validate_threshold(settings: EvaluateSettings, folder: Path, watcher: Watcher, engine: Engine) -> Outcome:
     """Choose the threshold of the maps by the truth of the labelled split and write it down.
 
     Args:
         settings: See `validated_threshold`.
         folder: Of threshold.json.
         watcher: Hears of each picture.
+        engine: Brings the pictures to processes.
     """
     dataset = open_dataset(settings.data, settings.layout)
     labelled = list(dataset.samples(settings.labelled_split or ""))
     task: Task = "segmentation" if has_masks(dataset, labelled) else "localization"
-    choice, notes = validated_threshold(dataset, settings, task, watcher)
+    choice, notes = validated_threshold(dataset, settings, task, watcher, engine)
     return replace(_kept(folder, choice.threshold, f"{choice.supervision}: {choice.detail}"), notes=notes)
 
 

@@ -6,23 +6,20 @@ Results are written as evaluation.json; figures and the table for people are mad
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from advcam.classifiers.catalogue import load_classifier
-from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.labels import label_samples
-from advcam.datasets.pictures import read_picture
 from advcam.errors import DatasetError, SettingError
 from advcam.evaluate.selection import ThresholdChoice
-from advcam.pipeline.class_match import ClassMatch, read_groups
-from advcam.pipeline.evaluation.boxes import BoxEvaluation, Ranking, evaluate_pxap
+from advcam.pipeline.evaluation.boxes import BoxEvaluation
 from advcam.pipeline.evaluation.faithfulness import evaluate_faithfulness
 from advcam.pipeline.evaluation.labelled import validated_threshold
 from advcam.pipeline.evaluation.masks import SeedEvaluation, evaluate_masks
-from advcam.pipeline.evaluation.predictions import Kind, Predictions, RunMaps, open_predictions
+from advcam.pipeline.evaluation.pixels import evaluate_pxap
+from advcam.pipeline.evaluation.predictions import Kind, Predictions, RunMaps
 from advcam.pipeline.evaluation.result import (
     EvaluateSettings,
     Evaluation,
@@ -34,11 +31,10 @@ from advcam.pipeline.evaluation.result import (
     note_without,
     pair_up,
 )
+from advcam.pipeline.evaluation.scoring import Scoring, open_inputs
+from advcam.pipeline.shards import Engine, LocalEngine
 from advcam.store.files import write_text
-from advcam.types import Sample
 
-#: Predicted classes that Top-k Loc looks at.
-_RANKS = 5
 #: Pictures that are looked at to find out what the truth is.
 _LOOKED_AT = 50
 _TAKES: dict[Task, tuple[Kind, ...]] = {
@@ -49,27 +45,26 @@ _TAKES: dict[Task, tuple[Kind, ...]] = {
 }
 
 
-def evaluate(settings: EvaluateSettings, watcher: Watcher) -> Evaluation:
+def evaluate(settings: EvaluateSettings, watcher: Watcher, engine: Engine | None = None) -> Evaluation:
     """Score predictions.
 
     Args:
         settings: What against what.
         watcher: Hears of each picture.
+        engine: Brings the pictures to processes; None: this process scores them.
 
     Raises:
         AdvcamError: The data set or the predictions cannot be used, do not fit together, or the protocol does not fit.
     """
-    dataset = open_dataset(settings.data, settings.layout)
-    dataset.check_split(settings.split)
-    groups = read_groups(settings.groups) if settings.groups else None
-    predictions = open_predictions(settings.predictions, dataset, groups)
+    inputs = open_inputs(settings)
+    dataset, predictions = inputs.dataset, inputs.predictions
     pairs, notes = pair_up(dataset, predictions, settings)
     task = settings.protocol or _fitting_task(dataset, predictions, pairs)
     _check_fit(task, predictions, settings)
     labelled_part(len(pairs), settings)
-    validated: list[ThresholdChoice] = []
+    engine, validated = engine or LocalEngine(), []
     if settings.labelled_split is not None:
-        choice, more = validated_threshold(dataset, settings, task, watcher, groups)
+        choice, more = validated_threshold(dataset, settings, task, watcher, engine)
         validated, notes = [choice], [*notes, *more]
     result = Evaluation(
         task=task,
@@ -80,7 +75,9 @@ def evaluate(settings: EvaluateSettings, watcher: Watcher) -> Evaluation:
         predictions=f"{settings.predictions} ({predictions.kind})",
         notes=notes,
     )
-    _run(task, dataset, predictions, settings, pairs, validated, result, watcher)
+    if settings.top_classes is not None:
+        pairs = _ranked(pairs, dataset, settings.top_classes)
+    _run(task, Scoring(inputs, pairs, watcher, engine), validated, result)
     absent = _absent_classes(dataset, pairs)
     if absent:
         what = "classes of the data set are in no picture here, and in no mean unless they are predicted"
@@ -104,27 +101,17 @@ def as_json(result: Evaluation) -> str:
     return json.dumps(_defined(asdict(result)), ensure_ascii=False)
 
 
-def _run(
-    task: Task,
-    dataset: Dataset,
-    predictions: Predictions,
-    settings: EvaluateSettings,
-    pairs: Sequence[Pair],
-    validated: Sequence[ThresholdChoice],
-    result: Evaluation,
-    watcher: Watcher,
-) -> None:
-    if task == "segmentation" and predictions.kind == "maps":
-        SeedEvaluation(dataset, predictions, settings, validated).run(pairs, result, watcher)
+def _run(task: Task, scoring: Scoring, validated: Sequence[ThresholdChoice], result: Evaluation) -> None:
+    if task == "segmentation" and scoring.inputs.predictions.kind == "maps":
+        SeedEvaluation(scoring, validated).run(result)
     elif task == "segmentation":
-        evaluate_masks(dataset, predictions, settings, pairs, result, watcher)
+        evaluate_masks(scoring, result)
     elif task == "localization":
-        ranking = _ranking(dataset, pairs, settings)
-        BoxEvaluation(dataset, predictions, settings, ranking, validated).run(pairs, result, watcher)
+        BoxEvaluation(scoring, validated).run(result)
     elif task == "pxap":
-        evaluate_pxap(dataset, predictions, settings, pairs, result, watcher)
+        evaluate_pxap(scoring, result)
     else:
-        evaluate_faithfulness(dataset, predictions, settings, pairs, result, watcher)
+        evaluate_faithfulness(scoring, result)
 
 
 def _check_fit(task: Task, predictions: Predictions, settings: EvaluateSettings) -> None:
@@ -170,25 +157,18 @@ def _fitting_task(dataset: Dataset, predictions: Predictions, pairs: Sequence[Pa
     )
 
 
-def _ranking(dataset: Dataset, pairs: Sequence[Pair], settings: EvaluateSettings) -> Ranking:
-    """Who says what a picture shows: a table, a classifier, or nobody."""
-    if settings.top_classes is not None:
-        labelled = label_samples([pair.sample for pair in pairs], settings.top_classes)
-        if labelled.unlabelled:
-            raise DatasetError(f"{settings.top_classes} has no row for {labelled.unlabelled[0].id}; list every picture")
-        with naming(str(settings.top_classes)):
-            ranks = {s.id: [dataset.class_id(label) for label in s.labels or ()] for s in labelled.samples}
-        return lambda sample: ranks[sample.id]
-    if settings.model is None:
-        return lambda sample: ()
-    classifier = load_classifier(settings.model.model, **settings.model.model_dump(exclude={"model"}))
-    groups = read_groups(settings.groups) if settings.groups else None
-    match = ClassMatch(classifier, dataset.class_names, groups)
+def _ranked(pairs: Sequence[Pair], dataset: Dataset, table: Path) -> list[Pair]:
+    """The pairs with the predicted classes of a table.
 
-    def ranked(sample: Sample) -> Sequence[int]:
-        return match.ranked(read_picture(sample.path), _RANKS)
-
-    return ranked
+    Raises:
+        DatasetError: A picture has no row, or a class is none of the data set.
+    """
+    labelled = label_samples([pair.sample for pair in pairs], table)
+    if labelled.unlabelled:
+        raise DatasetError(f"{table} has no row for {labelled.unlabelled[0].id}; list every picture")
+    with naming(str(table)):
+        ranks = {s.id: tuple(dataset.class_id(label) for label in s.labels or ()) for s in labelled.samples}
+    return [replace(pair, ranked=ranks[pair.sample.id]) for pair in pairs]
 
 
 def _absent_classes(dataset: Dataset, pairs: Sequence[Pair]) -> list[str]:

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.pictures import read_picture
 from advcam.datasets.sizes import stored_size
@@ -15,10 +14,10 @@ from advcam.errors import DatasetError
 from advcam.evaluate.localization import Corners, box_iou, boxes_from_map, scaled_corners
 from advcam.evaluate.score_maps import SIZE, score_map
 from advcam.evaluate.thresholds import BOX_THRESHOLDS
-from advcam.pipeline.class_match import read_groups
 from advcam.pipeline.evaluation.boxes import class_map
-from advcam.pipeline.evaluation.predictions import Predictions, open_predictions
+from advcam.pipeline.evaluation.predictions import Predictions
 from advcam.pipeline.evaluation.result import EvaluateSettings, Evaluation, Pair, naming
+from advcam.pipeline.evaluation.scoring import open_inputs
 from advcam.report.evaluation_figures import PictureTiles
 from advcam.report.figures import shrink
 from advcam.types import Attribution, Box, Mask
@@ -40,9 +39,8 @@ def examples(result: Evaluation, settings: EvaluateSettings) -> dict[str, list[P
     chosen = chosen_ids(result)
     if not chosen:
         return {}
-    dataset = open_dataset(settings.data, settings.layout)
-    groups = read_groups(settings.groups) if settings.groups else None
-    reader = _Reader(dataset, open_predictions(settings.predictions, dataset, groups), settings.threshold)
+    inputs = open_inputs(settings)
+    reader = _Reader(inputs.dataset, inputs.predictions, settings.threshold)
     read = reader.boxes if result.task == "localization" else reader.masks
     found: dict[str, list[PictureTiles]] = {heading: [] for heading in chosen}
     for heading, ids in chosen.items():

@@ -5,7 +5,6 @@ thresholds, test is scored. One threshold is chosen for all IoUs, since one has 
 the best of each IoU on the scored split.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from advcam.datasets.dataset import Dataset
@@ -16,15 +15,56 @@ from advcam.evaluate.score_maps import score_map
 from advcam.evaluate.segmentation import SeedSweep
 from advcam.evaluate.selection import ThresholdChoice, choose_validated
 from advcam.evaluate.thresholds import SEED_THRESHOLDS
-from advcam.pipeline.class_match import Groups
+from advcam.pipeline.class_match import read_groups
 from advcam.pipeline.evaluation.boxes import class_map
 from advcam.pipeline.evaluation.masks import at_size
-from advcam.pipeline.evaluation.predictions import Predictions, open_predictions
+from advcam.pipeline.evaluation.predictions import open_predictions
 from advcam.pipeline.evaluation.result import EvaluateSettings, Pair, Task, Watcher, naming, pair_up
+from advcam.pipeline.evaluation.scoring import Inputs, Scoring
+from advcam.pipeline.shards import Engine
+
+
+class LabelledBoxScorer:
+    """Boxes at every threshold, without floors."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+
+    def part(self) -> MaxBoxAcc:
+        """See `Scorer`."""
+        return MaxBoxAcc()
+
+    def add(self, part: MaxBoxAcc, pair: Pair, place: int) -> None:
+        """See `Scorer`; pictures without boxes of exactly one class choose nothing."""
+        boxes = self.inputs.dataset.boxes(pair.sample.id) or ()
+        if len({box.class_id for box in boxes}) == 1:
+            with naming(pair.sample.id):
+                width, height = stored_size(pair.sample.path)
+                own = class_map(self.inputs.predictions, pair, boxes[0].class_id)
+                part.add(score_map(own), boxes, (height, width))
+
+
+class LabelledSeedScorer:
+    """Seeds at every threshold, without floors."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+
+    def part(self) -> SeedSweep:
+        """See `Scorer`."""
+        return SeedSweep(len(self.inputs.dataset.class_names) + 1, SEED_THRESHOLDS)
+
+    def add(self, part: SeedSweep, pair: Pair, place: int) -> None:
+        """See `Scorer`; pictures without a mask choose nothing."""
+        truth = self.inputs.dataset.mask(pair.sample.id)
+        if truth is not None:
+            with naming(pair.sample.id):
+                class_ids, maps = self.inputs.predictions.maps(pair.name, pair.sample)
+                part.add(truth, at_size(maps, truth.shape), class_ids)
 
 
 def validated_threshold(
-    dataset: Dataset, settings: EvaluateSettings, task: Task, watcher: Watcher, groups: Groups | None = None
+    dataset: Dataset, settings: EvaluateSettings, task: Task, watcher: Watcher, engine: Engine
 ) -> tuple[ThresholdChoice, list[str]]:
     """The threshold with the highest score on the labelled split, and notes about its pictures.
 
@@ -33,7 +73,7 @@ def validated_threshold(
         settings: `labelled_split` and `labelled_predictions`; maps of the split are asked for.
         task: "localization": the mean of the curves of MaxBoxAccV2 is highest; "segmentation": the mIoU.
         watcher: Hears of each picture.
-        groups: Classes of the classifier behind a run, where they are not those of the data set.
+        engine: Brings the pictures to processes.
 
     Raises:
         AdvcamError: The split is not there, has no truth, is not predicted by maps, or shares pictures with the scored
@@ -42,10 +82,12 @@ def validated_threshold(
     split = settings.labelled_split or ""
     _check_apart(dataset, split, settings.split)
     where = settings.labelled_predictions or settings.predictions
+    groups = read_groups(settings.groups) if settings.groups else None
     predictions = open_predictions(where, dataset, groups)
-    pairs, notes = pair_up(dataset, predictions, settings.model_copy(update={"split": split, "predictions": where}))
+    asked = settings.model_copy(update={"split": split, "predictions": where})
+    pairs, notes = pair_up(dataset, predictions, asked)
     choose = _choose_by_boxes if task == "localization" else _choose_by_masks
-    choice = choose(dataset, predictions, pairs, split, watcher)
+    choice = choose(Scoring(Inputs(asked, dataset, predictions), pairs, watcher, engine))
     return replace(choice, detail=f"{choice.detail} (split {split})"), [f"split {split}: {note}" for note in notes]
 
 
@@ -59,36 +101,17 @@ def _check_apart(dataset: Dataset, labelled: str, scored: str) -> None:
         )
 
 
-def _choose_by_boxes(
-    dataset: Dataset, predictions: Predictions, pairs: Sequence[Pair], split: str, watcher: Watcher
-) -> ThresholdChoice:
-    watcher.start("boxes of the labelled pictures", len(pairs))
-    accuracy = MaxBoxAcc()
-    for pair in pairs:
-        boxes = dataset.boxes(pair.sample.id) or ()
-        if len({box.class_id for box in boxes}) == 1:
-            with naming(pair.sample.id):
-                width, height = stored_size(pair.sample.path)
-                scores = score_map(class_map(predictions, pair, boxes[0].class_id))
-                accuracy.add(scores, boxes, (height, width))
-        watcher.step()
+def _choose_by_boxes(scoring: Scoring) -> ThresholdChoice:
+    accuracy = scoring.run("boxes of the labelled pictures", LabelledBoxScorer)
     if not len(accuracy):
+        split = scoring.inputs.settings.split
         raise DatasetError(f"no predicted picture of the split {split!r} has boxes of exactly one class; name another")
     return choose_validated(accuracy.curves_v2.mean(axis=0), accuracy.thresholds.tolist(), len(accuracy))
 
 
-def _choose_by_masks(
-    dataset: Dataset, predictions: Predictions, pairs: Sequence[Pair], split: str, watcher: Watcher
-) -> ThresholdChoice:
-    watcher.start("seeds of the labelled pictures", len(pairs))
-    sweep = SeedSweep(len(dataset.class_names) + 1, SEED_THRESHOLDS)
-    for pair in pairs:
-        truth = dataset.mask(pair.sample.id)
-        if truth is not None:
-            with naming(pair.sample.id):
-                class_ids, maps = predictions.maps(pair.name, pair.sample)
-                sweep.add(truth, at_size(maps, truth.shape), class_ids)
-        watcher.step()
+def _choose_by_masks(scoring: Scoring) -> ThresholdChoice:
+    sweep = scoring.run("seeds of the labelled pictures", LabelledSeedScorer)
     if not len(sweep):
+        split = scoring.inputs.settings.split
         raise DatasetError(f"no predicted picture of the split {split!r} has a mask; name another")
     return choose_validated(sweep.miou, sweep.thresholds.tolist(), len(sweep))

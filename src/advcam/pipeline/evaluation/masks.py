@@ -1,6 +1,7 @@
 """Segmentation: maps swept over every background threshold, or finished masks, against label masks."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -14,97 +15,125 @@ from advcam.evaluate.boundary import BoundaryIoU
 from advcam.evaluate.segmentation import ConfusionMatrix, SeedSweep, SegmentationScores
 from advcam.evaluate.selection import LabelFree, ThresholdChoice, choose_fixed, choose_oracle, choose_validated
 from advcam.evaluate.thresholds import SEED_THRESHOLDS
-from advcam.pipeline.evaluation.predictions import Predictions
 from advcam.pipeline.evaluation.result import (
     EvaluateSettings,
     Evaluation,
     Pair,
     Row,
-    Watcher,
     label_free,
     labelled_part,
     naming,
     note_without,
     row,
 )
+from advcam.pipeline.evaluation.scoring import Inputs, Scoring
 from advcam.types import FloatArray, Mask
 
 FLOORS = ("centre", "all foreground", "random")
+#: The threshold of the floor that is foreground everywhere: any would do.
+_HALF = 0.5
+
+
+@dataclass
+class Seeds:
+    """Maps as seeds, of some pictures.
+
+    Args:
+        sweeps: Every threshold of the predictions and of the floors.
+        rule: The label-free one.
+        ids: Of the pictures, in the order of the sweeps.
+        without: Ids of those that have no mask.
+    """
+
+    sweeps: dict[str, SeedSweep]
+    rule: LabelFree
+    ids: list[str] = field(default_factory=list)
+    without: list[str] = field(default_factory=list)
+
+    def __add__(self, other: "Seeds") -> "Seeds":
+        """See `Part`."""
+        sweeps = {name: sweep + other.sweeps[name] for name, sweep in self.sweeps.items()}
+        return Seeds(sweeps, self.rule + other.rule, self.ids + other.ids, self.without + other.without)
+
+
+class SeedScorer:
+    """Maps as seeds (protocol of IRN and AdvCAM): one pass over the pictures, every threshold at once."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs, self.seed = inputs, inputs.settings.seed
+        self.grid = sorted({*SEED_THRESHOLDS, inputs.settings.threshold})
+
+    def part(self) -> Seeds:
+        """See `Scorer`."""
+        classes = len(self.inputs.dataset.class_names) + 1
+        grids = {name: [_HALF] if name == "all foreground" else self.grid for name in ("predictions", *FLOORS)}
+        return Seeds({name: SeedSweep(classes, grid) for name, grid in grids.items()}, LabelFree(self.grid))
+
+    def add(self, part: Seeds, pair: Pair, place: int) -> None:
+        """See `Scorer`."""
+        truth = self.inputs.dataset.mask(pair.sample.id)
+        if truth is None:
+            part.without.append(pair.sample.id)
+            return
+        with naming(pair.sample.id):
+            class_ids, maps = self.inputs.predictions.maps(pair.name, pair.sample)
+            part.sweeps["predictions"].add(truth, at_size(maps, truth.shape), class_ids)
+            part.rule.add(maps.astype(np.float32), read_picture(pair.sample.path))
+            size = (truth.shape[0], truth.shape[1])
+            floors = (centre_map(size), full_map(size), random_map(size, self.seed + place))
+            # The floors know the image labels, as the method does; where classes tie, the first one takes the pixel.
+            for name, one in zip(FLOORS, floors, strict=True):
+                part.sweeps[name].add(truth, np.repeat(one[None], len(class_ids), axis=0), class_ids)
+        part.ids.append(pair.sample.id)
 
 
 class SeedEvaluation:
-    """Maps as seeds (protocol of IRN and AdvCAM): one pass over the pictures, every threshold at once."""
+    """The table of maps as seeds.
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        predictions: Predictions,
-        settings: EvaluateSettings,
-        validated: Sequence[ThresholdChoice] = (),
-    ) -> None:
-        self.dataset, self.predictions, self.settings, self.validated = dataset, predictions, settings, validated
-        grid = sorted({*SEED_THRESHOLDS, settings.threshold})
-        names = ("predictions", *FLOORS)
-        self.sweeps = {name: SeedSweep(len(dataset.class_names) + 1, grid) for name in names}
-        self.rule = LabelFree(grid)
-        self.ids: list[str] = []
+    Args:
+        scoring: What is scored.
+        validated: Thresholds that another split chose.
+    """
 
-    def run(self, pairs: Sequence[Pair], result: Evaluation, watcher: Watcher) -> None:
+    def __init__(self, scoring: Scoring, validated: Sequence[ThresholdChoice] = ()) -> None:
+        self.scoring, self.validated = scoring, validated
+        self.dataset, self.settings = scoring.inputs.dataset, scoring.inputs.settings
+
+    def run(self, result: Evaluation) -> None:
         """Score the pairs that have a mask, and write rows, curves and classes into the result.
 
         Raises:
             DatasetError: No picture has a mask.
         """
-        watcher.start("seeds", len(pairs))
-        without = []
-        for pair in pairs:
-            truth = self.dataset.mask(pair.sample.id)
-            if truth is None:
-                without.append(pair.sample.id)
-            else:
-                with naming(pair.sample.id):
-                    self._add(pair, truth)
-            watcher.step()
-        if not self.ids:
-            raise DatasetError(
-                f"no picture of the split {self.settings.split!r} has a mask; choose another split or protocol"
-            )
-        result.notes += note_without("pictures have no mask and are left out", without)
-        self._report(result)
+        seeds = self.scoring.run("seeds", SeedScorer)
+        if not seeds.ids:
+            raise _no_mask(self.settings)
+        result.notes += note_without("pictures have no mask and are left out", seeds.without)
+        self._report(seeds, result)
 
-    def _add(self, pair: Pair, truth: Mask) -> None:
-        class_ids, maps = self.predictions.maps(pair.name, pair.sample)
-        upsampled = at_size(maps, truth.shape)
-        self.sweeps["predictions"].add(truth, upsampled, class_ids)
-        self.rule.add(maps.astype(np.float32), read_picture(pair.sample.path))
-        size = (truth.shape[0], truth.shape[1])
-        floors = (centre_map(size), full_map(size), random_map(size, self.settings.seed + len(self.ids)))
-        # The floors know the image labels, as the method does; where classes tie, the first one takes the pixel.
-        for name, one in zip(FLOORS, floors, strict=True):
-            self.sweeps[name].add(truth, np.repeat(one[None], len(class_ids), axis=0), class_ids)
-        self.ids.append(pair.sample.id)
-
-    def _report(self, result: Evaluation) -> None:
-        labelled, scored = labelled_part(len(self.ids), self.settings)
-        ours = self.sweeps["predictions"].subset(scored)
+    def _report(self, seeds: Seeds, result: Evaluation) -> None:
+        labelled, scored = labelled_part(len(seeds.ids), self.settings)
+        ours = seeds.sweeps["predictions"].subset(scored)
         result.pictures, result.headline = len(scored), "miou"
         choices = [choose_oracle(ours.miou, ours.thresholds.tolist()), *self.validated]
         if len(labelled):
-            curve = self.sweeps["predictions"].subset(labelled).miou
+            curve = seeds.sweeps["predictions"].subset(labelled).miou
             choices.append(choose_validated(curve, ours.thresholds.tolist(), len(labelled)))
-        choices += [choose_fixed(self.settings.threshold), *label_free(self.rule, result)]
+        choices += [choose_fixed(self.settings.threshold), *label_free(seeds.rule, result)]
         result.rows += [self._row("predictions", ours, choice) for choice in choices]
         for name in FLOORS:
-            sweep = self.sweeps[name].subset(scored)
+            sweep = seeds.sweeps[name].subset(scored)
             choice = (
-                choose_fixed(0.5) if name == "all foreground" else choose_oracle(sweep.miou, sweep.thresholds.tolist())
+                choose_fixed(_HALF)
+                if name == "all foreground"
+                else choose_oracle(sweep.miou, sweep.thresholds.tolist())
             )
             result.rows.append(self._row(name, sweep, choice))
         result.thresholds = ours.thresholds.tolist()
         result.curves = {name: _listed(getattr(ours, name)) for name in ("miou", "precision", "recall")}
         result.classes = class_rows(self.dataset, ours.scores(self.settings.threshold))
         scores = ours.picture_scores(self.settings.threshold)
-        result.picture_scores = {self.ids[i]: float(s) for i, s in zip(scored, scores, strict=True) if np.isfinite(s)}
+        result.picture_scores = {seeds.ids[i]: float(s) for i, s in zip(scored, scores, strict=True) if np.isfinite(s)}
         result.notes.append(f"classes and pictures are scored at the fixed threshold {self.settings.threshold:g}")
 
     def _row(self, name: str, sweep: SeedSweep, choice: ThresholdChoice) -> Row:
@@ -113,47 +142,82 @@ class SeedEvaluation:
         return row(name, choice.supervision, choice.detail, choice.threshold, scores, interval)
 
 
-def evaluate_masks(
-    dataset: Dataset,
-    predictions: Predictions,
-    settings: EvaluateSettings,
-    pairs: Sequence[Pair],
-    result: Evaluation,
-    watcher: Watcher,
-) -> None:
+@dataclass
+class FinishedMasks:
+    """Finished masks of some pictures.
+
+    Args:
+        confusion: Their pixels.
+        boundary: Their contours.
+        sweep: At one threshold, for the bootstrap.
+        scores: mIoU of each picture by itself, by id, where it is defined.
+        without: Ids of pictures that have no true mask.
+    """
+
+    confusion: ConfusionMatrix
+    boundary: BoundaryIoU
+    sweep: SeedSweep
+    scores: dict[str, float] = field(default_factory=dict)
+    without: list[str] = field(default_factory=list)
+
+    def __add__(self, other: "FinishedMasks") -> "FinishedMasks":
+        """See `Part`."""
+        return FinishedMasks(
+            self.confusion + other.confusion,
+            self.boundary + other.boundary,
+            self.sweep + other.sweep,
+            self.scores | other.scores,
+            self.without + other.without,
+        )
+
+
+class MaskScorer:
+    """Finished masks: confusion matrix and boundary IoU."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs, self.classes = inputs, len(inputs.dataset.class_names) + 1
+
+    def part(self) -> FinishedMasks:
+        """See `Scorer`."""
+        sweep = SeedSweep(self.classes, [_HALF])
+        return FinishedMasks(ConfusionMatrix(self.classes), BoundaryIoU(self.classes), sweep)
+
+    def add(self, part: FinishedMasks, pair: Pair, place: int) -> None:
+        """See `Scorer`."""
+        truth = self.inputs.dataset.mask(pair.sample.id)
+        if truth is None:
+            part.without.append(pair.sample.id)
+            return
+        with naming(pair.sample.id):
+            mask = self.inputs.predictions.mask(pair.name, pair.sample)
+            one = ConfusionMatrix(self.classes)
+            one.add(truth, mask)
+            part.boundary.add(truth, mask)
+            part.sweep.add(truth, *_as_maps(mask))
+        part.confusion = part.confusion + one
+        if np.isfinite(score := one.scores().miou):
+            part.scores[pair.sample.id] = score
+
+
+def evaluate_masks(scoring: Scoring, result: Evaluation) -> None:
     """Finished masks: confusion matrix and boundary IoU; there is no threshold left to choose.
 
     Raises:
         DatasetError: No picture has a mask.
         SettingError: A predicted mask has another size than its truth, or numbers of no class.
     """
-    watcher.start("masks", len(pairs))
-    confusion, boundary = ConfusionMatrix(len(dataset.class_names) + 1), BoundaryIoU(len(dataset.class_names) + 1)
-    sweep, without = SeedSweep(len(dataset.class_names) + 1, [0.5]), []
-    for pair in pairs:
-        truth = dataset.mask(pair.sample.id)
-        if truth is None:
-            without.append(pair.sample.id)
-        else:
-            with naming(pair.sample.id):
-                mask = predictions.mask(pair.name, pair.sample)
-                one = ConfusionMatrix(len(dataset.class_names) + 1)
-                one.add(truth, mask)
-                boundary.add(truth, mask)
-                sweep.add(truth, *_as_maps(mask))
-            confusion = confusion + one
-            if np.isfinite(score := one.scores().miou):
-                result.picture_scores[pair.sample.id] = score
-        watcher.step()
-    result.pictures, result.headline = len(pairs) - len(without), "miou"
+    settings, dataset = scoring.inputs.settings, scoring.inputs.dataset
+    found = scoring.run("masks", MaskScorer)
+    result.pictures, result.headline = len(found.sweep), "miou"
     if not result.pictures:
-        raise DatasetError(f"no picture of the split {settings.split!r} has a mask; choose another split or protocol")
-    result.notes += note_without("pictures have no mask and are left out", without)
-    scores = summary(confusion.scores()) | {"boundary_iou": boundary.miou}
-    interval = sweep.bootstrap(0.5, resamples=settings.resamples, seed=settings.seed)
+        raise _no_mask(settings)
+    result.picture_scores = found.scores
+    result.notes += note_without("pictures have no mask and are left out", found.without)
+    scores = summary(found.confusion.scores()) | {"boundary_iou": found.boundary.miou}
+    interval = found.sweep.bootstrap(_HALF, resamples=settings.resamples, seed=settings.seed)
     detail = "finished masks; whoever made them knows what chose their threshold"
     result.rows.append(row("predictions", "none", detail, None, scores, interval))
-    result.classes = class_rows(dataset, confusion.scores())
+    result.classes = class_rows(dataset, found.confusion.scores())
 
 
 def summary(scores: SegmentationScores) -> dict[str, float]:
@@ -185,6 +249,10 @@ def at_size(maps: FloatArray, size: tuple[int, ...]) -> FloatArray:
     """Maps (K, h, w) at the size (H, W) of a picture, bilinear as `Attribution.upsample`, (K, H, W)."""
     resized = [cv2.resize(one, (size[1], size[0]), interpolation=cv2.INTER_LINEAR) for one in maps]
     return np.stack(resized).astype(np.float32) if resized else np.zeros((0, *size), dtype=np.float32)
+
+
+def _no_mask(settings: EvaluateSettings) -> DatasetError:
+    return DatasetError(f"no picture of the split {settings.split!r} has a mask; choose another split or protocol")
 
 
 def _as_maps(mask: Mask) -> tuple[NDArray[np.float32], list[int]]:

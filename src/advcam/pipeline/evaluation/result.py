@@ -141,10 +141,17 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture and the name of its prediction."""
+    """A picture and the name of its prediction.
+
+    Args:
+        sample: The picture.
+        name: Of the prediction.
+        ranked: Predicted classes of the data set, the most probable first, where a table has them.
+    """
 
     sample: Sample
     name: str
+    ranked: tuple[int, ...] = ()
 
 
 def pair_up(dataset: Dataset, predictions: Predictions, settings: EvaluateSettings) -> tuple[list[Pair], list[str]]:
