@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advcam.errors import RunError
@@ -63,6 +63,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(facts=st.dictionaries(st.text(min_size=1, max_size=5).map("_".__add__), values, max_size=4))
 def test_every_fact_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, facts: dict):
     log = RunLog(tmp_path_factory.mktemp("log") / "log.jsonl")
