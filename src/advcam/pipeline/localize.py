@@ -22,6 +22,7 @@ from advcam.errors import RunError, counted
 from advcam.pipeline.config import LocalizeSettings, keep_settings
 from advcam.pipeline.estimate import estimate
 from advcam.pipeline.facts import facts_of
+from advcam.pipeline.leading import leading_device
 from advcam.pipeline.operations.recording import RecordingEngine
 from advcam.pipeline.operations.telemetry import Telemetry
 from advcam.pipeline.outputs import Outputs
@@ -129,7 +130,10 @@ def localize(
     Raises:
         AdvcamError: No pictures, unknown labels, a classifier or settings that do not fit, an unusable run directory.
     """
-    classifier = load_classifier(settings.model.model, **settings.model.model_dump(exclude={"model"}))
+    device = leading_device(settings.model.device, settings.method.precision, engine)
+    classifier = load_classifier(
+        settings.model.model, device=device, **settings.model.model_dump(exclude={"model", "device"})
+    )
     method = create_method(settings.method.method, classifier, **settings.method.chosen())
     work = find_work(settings, classifier)
     with (
@@ -192,11 +196,13 @@ class _Job:
             model=self.classifier.name,
             method=self.method.title,
             precision=self.method.precision,
-            device=str(self.classifier.device),
+            device=self.settings.model.device,
             engine=type(self.engine).__name__,
         )
         engine = RecordingEngine(self.engine, self.telemetry)
-        task = LocalizeTask(self.settings, self.work.chooser, self.method)
+        # What "auto" precision means is said once, for machines of all kinds.
+        pinned = self.settings.method.model_copy(update={"precision": self.method.precision})
+        task = LocalizeTask(self.settings.model_copy(update={"method": pinned}), self.work.chooser, self.method)
         try:
             todo = shards_left(samples, self.settings.shard_pictures, done, index, self._given())
             for result in kept(engine.map(task, todo, self.progress)):
