@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from advcam.pipeline.operations.metrics import MEANING, PERIOD, Metrics, prometheus_text
 
@@ -75,10 +76,9 @@ def test_a_number_without_a_meaning_is_none(tmp_path: Path):
 
 
 def test_the_prometheus_text_is_understood_by_its_own_client():
-    client = pytest.importorskip("prometheus_client.parser")
     run = 'C:\\runs\\new "one"\nof two'
     text = prometheus_text({"pictures": 12, "pictures_per_second": 0.25, "resident_memory_bytes": None}, run)
-    counter, rate = client.text_string_to_metric_families(text)
+    counter, rate = text_string_to_metric_families(text)
     assert (counter.name, counter.type, counter.documentation) == ("advcam_pictures", "counter", MEANING["pictures"])
     ((name, labels, value, *_),) = counter.samples
     assert (name, labels, value) == ("advcam_pictures_total", {"run": run}, 12)
