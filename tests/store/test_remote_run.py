@@ -86,6 +86,21 @@ class TestRun:
         s3.share, s3.faults = 1.0, ("cut",)
         assert f"{folder} cannot be reached: " in refusal(folder)
 
+    def test_another_process_begins_at_the_same_moment(self, s3, bucket, folder, monkeypatch):
+        exists = remote.RemotePath.exists
+
+        def late(path):
+            answer = exists(path)
+            if path.name == "config.json" and not answer:
+                monkeypatch.setattr(remote.RemotePath, "exists", exists)
+                with RunDirectory.open(folder, SETTINGS) as run:
+                    write_mask(run.masks_folder / "0.png", np.ones((4, 4), np.uint8))
+            return answer
+
+        monkeypatch.setattr(remote.RemotePath, "exists", late)
+        assert not start(folder).outputs_changed
+        assert list(s3.objects(bucket)) == ["runs/one/config.json", "runs/one/masks/0.png"]
+
     def test_two_at_once_write_the_same(self, s3, bucket, folder):
         """There is no lock: both go on, and nothing of either is lost."""
         s3.share, errors = 0.1, []

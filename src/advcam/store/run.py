@@ -168,11 +168,13 @@ class RunDirectory:
         """The stored configuration, None in an empty folder."""
         path = self.folder / _CONFIG
         if not path.exists():
-            if any(not _of_a_beginning(entry.name) for entry in _entries(self.folder)):
-                raise RunError(
-                    f"{self.folder} is not empty and holds no run of advcam; choose another --out or empty it"
-                )
-            return None
+            names = {entry.name for entry in _entries(self.folder)}
+            if _CONFIG not in names:  # otherwise another process has just begun the run
+                if not all(map(_of_a_beginning, names)):
+                    raise RunError(
+                        f"{self.folder} is not empty and holds no run of advcam; choose another --out or empty it"
+                    )
+                return None
         try:
             return _checked(parse_json(path.read_bytes()))
         except (ValueError, RecursionError) as error:
