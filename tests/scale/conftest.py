@@ -1,6 +1,7 @@
 """One small cluster on this machine for the tests of a process: starting one takes seconds."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import ray
@@ -8,6 +9,13 @@ import toy_stages
 from ray import cloudpickle
 
 from advcam.scale.ray_engine import RayEngine, RaySettings
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All that starts clusters in one process, one after the other."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.path.name.startswith(("test_ray", "test_chaos")):
+            item.add_marker(pytest.mark.xdist_group("ray"))
 
 
 @pytest.fixture(scope="session")
