@@ -9,6 +9,11 @@ LOCAL = {
     "analyze": ["analyze", "data"],
     "evaluate": ["evaluate", "run", "--data", "data", "--split", "val"],
     "onnx": ["onnx", "run"],
+    "demo": ["demo"],
+    "run": ["run", "tiny"],
+    "train": ["train", "data"],
+    "refine": ["refine", "run", "--data", "data"],
+    "segment": ["segment", "data", "--masks", "masks"],
 }
 
 

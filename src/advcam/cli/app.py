@@ -16,6 +16,7 @@ from advcam.cli.analyze import analyze
 from advcam.cli.data import data
 from advcam.cli.engines import Engines, opened
 from advcam.cli.evaluate import evaluate
+from advcam.cli.folders import LocalPath
 from advcam.cli.onnx import onnx
 from advcam.cli.predict import predict
 from advcam.cli.run import refine, segment, train
@@ -86,7 +87,7 @@ Json = Annotated[bool, Parameter("--json")]
 
 
 @app.command
-def demo(*, out: Path = Path("advcam-demo"), quiet: bool = False, json_: Json = False) -> int:
+def demo(*, out: LocalPath = Path("advcam-demo"), quiet: bool = False, json_: Json = False) -> int:
     """The whole idea on three photographs, in about a minute on a CPU: maps, masks, boxes and report.html.
 
     Args:

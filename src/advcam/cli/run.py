@@ -13,6 +13,7 @@ from rich.table import Table
 
 from advcam.cli.engines import Engines, opened
 from advcam.cli.evaluate import Bar
+from advcam.cli.folders import LocalPath
 from advcam.errors import counted
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _SKIPPED = 1
 def run(
     recipe: str,
     *overrides: str,
-    out: Path,
+    out: LocalPath,
     from_: Annotated[str | None, Parameter("--from")] = None,
     until: str | None = None,
     engines: Engines | None = None,
@@ -57,7 +58,7 @@ def run(
 def train(
     data: Path,
     *overrides: str,
-    out: Path,
+    out: LocalPath,
     split: str | None = None,
     val: str | None = None,
     layout: str | None = None,
@@ -104,7 +105,7 @@ def refine(
     maps: Path,
     *overrides: str,
     data: Path,
-    out: Path,
+    out: LocalPath,
     split: str | None = None,
     layout: str | None = None,
     method: str = "crf",
@@ -159,7 +160,7 @@ def segment(
     data: Path,
     *overrides: str,
     masks: str,
-    out: Path,
+    out: LocalPath,
     split: str | None = None,
     test: str | None = None,
     layout: str | None = None,
