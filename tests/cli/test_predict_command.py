@@ -10,11 +10,9 @@ import pytest
 import torch
 from hostile_files import UNUSABLE
 from PIL import Image
-from safetensors.torch import save_file
+from written_segmenter import write_segmenter
 
 from advcam.cli.app import run
-from advcam.segment.network import NetworkSettings, create_network
-from advcam.segment.settings import SegmenterSettings
 
 NAMES = ["cat", "cup"]
 
@@ -22,14 +20,7 @@ NAMES = ["cat", "cup"]
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with a network that has learnt nothing, in the format of `load_segmenter`."""
-    folder = tmp_path_factory.mktemp("run") / "segmenter"
-    settings = SegmenterSettings(network=NetworkSettings(weights="random"))
-    network = create_network(settings.network, len(NAMES) + 1, seed=3)
-    folder.mkdir()
-    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / "best.safetensors")
-    facts = {"advcam_segmenter": 1, "class_names": NAMES, "settings": settings.model_dump(mode="json")}
-    (folder / "segmenter.json").write_text(json.dumps(facts))
-    return folder.parent
+    return write_segmenter(tmp_path_factory.mktemp("run") / "trained", NAMES)
 
 
 def predict(inputs: Path | Sequence[Path], trained: Path, out: Path, *more: str) -> int:

@@ -22,7 +22,7 @@ def pictures_of(shard: Shard, ahead: int, stack: ExitStack) -> Iterator[tuple[Sa
         ahead: Pictures that are read meanwhile.
         stack: Ends that process.
     """
-    decode = stack.enter_context(CarefulDecoder()) if shard.careful else read_picture
+    decode = stack.enter_context(CarefulDecoder(read_picture)) if shard.careful else read_picture
     given = shard.given or (None,) * len(shard.samples)
     items = zip(shard.samples, given, strict=True)
     for (sample, told), picture in read_ahead(items, lambda item: decode(item[0].path), ahead):

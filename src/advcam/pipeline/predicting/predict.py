@@ -6,7 +6,7 @@ Which process works on a shard is the engine's business.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from advcam.classifiers.names import ClassIndex
 from advcam.datasets.labels import label_samples
 from advcam.datasets.pictures import find_pictures
 from advcam.errors import LabelError, RunError, SettingError
+from advcam.pipeline.config import keep_settings
 from advcam.pipeline.operations.recording import RecordingEngine
 from advcam.pipeline.operations.telemetry import Telemetry
 from advcam.pipeline.predicting.outputs import PredictionOutputs
@@ -96,6 +97,7 @@ def predict_pictures(settings: PredictSettings, watcher: Watcher, engine: Engine
     ):
         if died:
             remove_leftovers(run.folder, everywhere=True)
+        keep_settings(run.folder, settings)
         job = _Job(settings, segmenter, work, watcher, engine or LocalEngine(careful=died), telemetry)
         summary = job.run()
         job.finish(summary)
@@ -105,12 +107,32 @@ def predict_pictures(settings: PredictSettings, watcher: Watcher, engine: Engine
 
 @dataclass(frozen=True)
 class _Work:
-    """The pictures of a run, and the classes that each may show, counted from 0; None: all."""
+    """The pictures of a run.
+
+    Args:
+        samples: What is worked on.
+        classes: By which labels say what a picture may show; None: every picture may show all classes.
+        unlabelled: Ids of the pictures that the labels leave out, and why.
+        warnings: One line each.
+    """
 
     samples: Sequence[Sample]
-    class_ids: Mapping[str, tuple[int, ...] | None]
+    classes: ClassIndex | None = None
     unlabelled: Sequence[tuple[str, str]] = ()
     warnings: Sequence[str] = ()
+
+    def class_ids(self, sample: Sample) -> tuple[int, ...] | None:
+        """Classes that a picture may show, counted from 0; None: all.
+
+        Raises:
+            LabelError: The network has no such class.
+        """
+        if self.classes is None:
+            return None
+        try:
+            return tuple(sorted({self.classes.find(label) for label in sample.labels or ()}))
+        except LabelError as error:
+            raise LabelError(f"{sample.id}: {error}") from error
 
 
 def _find_work(settings: PredictSettings, segmenter: Segmenter) -> _Work:
@@ -122,21 +144,15 @@ def _find_work(settings: PredictSettings, segmenter: Segmenter) -> _Work:
     if not found:
         raise SettingError(f"all pictures lie in {settings.out}, the folder of the run; choose another --out")
     if settings.labels is None:
-        return _Work(found, dict.fromkeys(sample.id for sample in found))
+        return _Work(found)
     if settings.labels == "predicted":
         raise SettingError("labels restrict the classes of a picture: give a CSV or folders, or leave --labels away")
     labelled = label_samples(found, settings.labels)
-    classes = ClassIndex(segmenter.class_names)
-    class_ids = {sample.id: _class_ids(sample, classes) for sample in labelled.samples}
     unlabelled = [(sample.id, f"{settings.labels} has no row for it") for sample in labelled.unlabelled]
-    return _Work(labelled.samples, class_ids, unlabelled, labelled.warnings)
-
-
-def _class_ids(sample: Sample, classes: ClassIndex) -> tuple[int, ...]:
-    try:
-        return tuple(sorted({classes.find(label) for label in sample.labels or ()}))
-    except LabelError as error:
-        raise LabelError(f"{sample.id}: {error}") from error
+    work = _Work(labelled.samples, ClassIndex(segmenter.class_names), unlabelled, labelled.warnings)
+    for sample in work.samples:  # a typo is found before any work is done
+        work.class_ids(sample)
+    return work
 
 
 class _Job:
@@ -154,7 +170,7 @@ class _Job:
         self.settings, self.segmenter, self.work = settings, segmenter, work
         self.watcher, self.engine, self.telemetry = watcher, engine, telemetry
         self.names = output_names([sample.id for sample in work.samples])
-        self.sizes = [file_bytes(sample) for sample in work.samples]
+        self.sizes = np.fromiter(map(file_bytes, work.samples), np.int64, len(work.samples))
         self.outputs = PredictionOutputs(settings.out, segmenter.class_names, settings.overlays)
         # All of them now, so that no process waits for another to number a class that it has met.
         self.outputs.numbers.extend(range(len(segmenter.class_names)))
@@ -220,7 +236,7 @@ class _Job:
             summary.computed += 1
 
         def given(sample: Sample) -> Given:
-            return Given(self.work.class_ids[sample.id], self.names[sample.id])
+            return Given(self.work.class_ids(sample), self.names[sample.id])
 
         settings, index = self.settings, self.outputs.store.index()
         todo = shards_left(self.work.samples, settings.shard_pictures, self._done(), index, given)
@@ -234,7 +250,7 @@ class _Job:
         """Of which pictures there is a mask of the file as it is, for the classes that are asked for."""
         index, work = self.outputs.store.index(), self.work
         holds = (
-            index.holds(sample.id, size, work.class_ids[sample.id]) and sample.id not in self.lost
+            index.holds(sample.id, int(size), work.class_ids(sample)) and sample.id not in self.lost
             for sample, size in zip(work.samples, self.sizes, strict=True)
         )
         return np.fromiter(holds, np.bool_, len(work.samples))
@@ -244,7 +260,7 @@ class _Job:
         store, pictures = self.outputs.store, self.settings.shard_pictures
         for shard in shards_done(self.work.samples, pictures, self._done(), store.index(), lambda _: None):
             rows = stored_rows(store, shard)
-            yield from ((self.names[sample.id], rows[sample.id]) for sample in shard.samples)
+            yield from ((self.names[one.id], rows[one.id]) for one in shard.samples if one.id in rows)
 
 
 class _Told:

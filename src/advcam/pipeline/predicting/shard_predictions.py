@@ -157,7 +157,7 @@ class Looker:
             rows = stored_rows(self.outputs.store, shard)
             for sample, name in zip(shard.samples, cast(Sequence[str], shard.given), strict=True):
                 told.begins(sample.id)
-                if self._restored(sample, name, rows[sample.id]):
+                if sample.id in rows and self._restored(sample, name, rows[sample.id]):
                     there.append(sample.id)
                     told.picture_done(sample.id)
                 else:
