@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import decoders
@@ -16,12 +17,13 @@ from PIL import Image
 from written_segmenter import write_segmenter
 
 import advcam
-from advcam.pipeline import shard_pictures, shard_rows
+from advcam.pipeline import shard_rows
 from advcam.pipeline.predicting import shard_predictions
 from advcam.pipeline.predicting.predict import PredictSummary, predict_pictures
 from advcam.pipeline.predicting.settings import PredictSettings, predict_settings
 from advcam.pipeline.predicting.shard_predictions import Given, LookTask, PredictTask
 from advcam.pipeline.shard_maps import file_bytes
+from advcam.pipeline.shard_pictures import pictures_of
 from advcam.pipeline.shards import Shard, ShardResult
 from advcam.store import files
 from advcam.store.masks import read_mask, write_mask
@@ -177,7 +179,7 @@ def write_labels(path: Path, label: str) -> None:
 def test_a_deadly_picture_is_named_after_a_death(
     pictures: Path, segmenter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(shard_pictures, "read_picture", decoders.decode)
+    monkeypatch.setattr(shard_predictions, "pictures_of", partial(pictures_of, decode=decoders.decode))
     (pictures / "02.png").rename(pictures / "02crash.png")
     shard = replace(shard_of(pictures, 1, 2, 3), careful=True)
     result, heard = worked(settings_of(pictures, segmenter, tmp_path / "out"), shard)

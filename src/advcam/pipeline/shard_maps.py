@@ -1,6 +1,5 @@
 """The stage that explains pictures: a shard of them to maps in the store, and to masks and overlays beside it."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -16,11 +15,13 @@ from advcam.attribution.response import Record
 from advcam.classifiers.catalogue import load_classifier
 from advcam.classifiers.classifier import Classifier
 from advcam.datasets.pictures import read_picture
-from advcam.errors import AdvcamError, ModelError, PictureError, RunError, one_line
+from advcam.errors import ModelError, PictureError
+from advcam.pipeline.attempt import Attempt
 from advcam.pipeline.config import LocalizeSettings
-from advcam.pipeline.decoding import CarefulDecoder, Decoder
-from advcam.pipeline.flow import WriteBehind, read_ahead
+from advcam.pipeline.decoding import Decoder
+from advcam.pipeline.flow import WriteBehind
 from advcam.pipeline.outputs import Outputs
+from advcam.pipeline.shard_pictures import pictures_of
 from advcam.pipeline.shard_rows import ShardRows
 from advcam.pipeline.shards import Shard, ShardResult, Told
 from advcam.pipeline.targets import Chooser
@@ -109,34 +110,23 @@ class _ShardOfMaps:
     """A shard that is being worked on."""
 
     def __init__(self, localizer: Localizer, shard: Shard, told: Told) -> None:
-        self.localizer, self.shard, self.told = localizer, shard, told
+        self.localizer, self.shard, self.attempt = localizer, shard, Attempt(shard, told)
         self.outputs = localizer.outputs
         self.rows = ShardRows(localizer.store, shard)
-        self.done: list[str] = []
-        self.skipped: list[tuple[str, str]] = []
 
     def run(self) -> ShardResult:
         """Work through the pictures and write the shard."""
-        started, failed = time.monotonic(), ""
-        try:
-            with self.rows, WriteBehind() as self.writer, ExitStack() as stack:
-                for group in self._groups(stack):
-                    self._compute(group)
-        except RunError as error:
-            failed = one_line(error)
-        seconds = time.monotonic() - started
-        shard = self.shard
-        return ShardResult(shard.first, shard.last, tuple(self.done), tuple(self.skipped), failed, seconds)
+        with self.attempt, self.rows, WriteBehind() as self.writer, ExitStack() as stack:
+            for group in self._groups(stack):
+                self._compute(group)
+        return self.attempt.result()
 
     def _groups(self, stack: ExitStack) -> Iterator[list[_Read]]:
         """The pictures, read ahead, in groups as the device likes them."""
-        careful = self.shard.careful
-        decode = stack.enter_context(CarefulDecoder(self.localizer.decode)) if careful else self.localizer.decode
-        size = 1 if careful else self.localizer.group
-        given = dict(zip((sample.id for sample in self.shard.samples), self.shard.given, strict=True))
+        size = 1 if self.shard.careful else self.localizer.group
         group: list[_Read] = []
-        for sample, future in read_ahead(self.shard.samples, lambda one: decode(one.path), 2 * size):
-            group.append(_Read(sample, cast(Given, given[sample.id]), future))
+        for one in pictures_of(self.shard, 2 * size, stack, self.localizer.decode):
+            group.append(_Read(*one))
             if len(group) == size:
                 yield group
                 group = []
@@ -147,7 +137,7 @@ class _ShardOfMaps:
         """Explain the pictures of a group together; where one of them fails, each alone."""
         for record, part in _by(group, lambda one: one.given.recorded):
             for one in part:
-                self.told.begins(one.sample.id)
+                self.attempt.begins(one.sample.id)
             try:
                 results = self._explain(part, "maps" if record else "none")
             except (PictureError, ModelError) as error:
@@ -155,12 +145,11 @@ class _ShardOfMaps:
                     for one in part:
                         self._compute([one])
                     continue
-                self._skip(part[0].sample, error)
+                self.attempt.skip(part[0].sample.id, error)
                 continue
             for one, attribution in zip(part, results, strict=True):
                 self.writer.submit(self._keep, one, one.picture.result(), attribution)
-                self.done.append(one.sample.id)
-                self.told.picture_done(one.sample.id)
+                self.attempt.done(one.sample.id)
 
     def _explain(self, part: Sequence[_Read], record: Record) -> list[Attribution]:
         pictures = [one.picture.result() for one in part]
@@ -170,10 +159,6 @@ class _ShardOfMaps:
             for one, picture in zip(part, pictures, strict=True)
         ]
         return self.localizer.method(pictures, classes, record=record)
-
-    def _skip(self, sample: Sample, error: AdvcamError) -> None:
-        self.skipped.append((sample.id, one_line(error)))
-        self.told.picture_skipped(sample.id, one_line(error))
 
     def _keep(self, one: _Read, picture: Image.Image, attribution: Attribution) -> None:
         # As the store will give it back, so that a resumed run is equal to an uninterrupted one.

@@ -1,14 +1,15 @@
 """The stage behind the maps: boxes of every picture, and the masks and overlays that are missing or out of date."""
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from advcam.datasets.pictures import read_picture
-from advcam.errors import PictureError, RunError, one_line
+from advcam.errors import PictureError
+from advcam.pipeline.attempt import Attempt
 from advcam.pipeline.config import OutputSettings
 from advcam.pipeline.outputs import Outputs
+from advcam.pipeline.shard_rows import stored_rows
 from advcam.pipeline.shards import Shard, ShardResult, Told
 from advcam.store.maps import MapStore, StoredMaps
 from advcam.store.places import Place
@@ -47,29 +48,19 @@ class OutputsMaker:
 
     def __call__(self, shard: Shard, told: Told) -> ShardResult:
         """See `ShardTask`."""
-        started, failed = time.monotonic(), ""
         boxes: dict[str, JSON] = {}
-        skipped: list[tuple[str, str]] = []
         names = dict(zip(shard.samples, cast(Sequence[str], shard.given), strict=True))
-        try:
-            for sample, row in self._rows(shard):
-                try:
-                    self._restore(sample, names[sample], row)
-                    boxes[sample.id] = cast(JSON, self.outputs.boxes(row.attribution))
-                except PictureError as error:
-                    skipped.append((sample.id, one_line(error)))
-        except RunError as error:
-            failed = one_line(error)
-        seconds = time.monotonic() - started
-        return ShardResult(shard.first, shard.last, tuple(boxes), tuple(skipped), failed, seconds, boxes)
-
-    def _rows(self, shard: Shard) -> Iterator[tuple[Sample, StoredMaps]]:
-        """The pictures with their rows, of several the last one, in the order of the list."""
-        wanted = {sample.id for sample in shard.samples}
-        rows = {
-            row.sample_id: row for name in shard.sources for row in self.store.read(name) if row.sample_id in wanted
-        }
-        return ((sample, rows[sample.id]) for sample in shard.samples if sample.id in rows)
+        with Attempt(shard, told) as attempt:
+            rows = stored_rows(self.store, shard)
+            for sample in shard.samples:
+                if sample.id in rows:
+                    try:
+                        self._restore(sample, names[sample], rows[sample.id])
+                        boxes[sample.id] = cast(JSON, self.outputs.boxes(rows[sample.id].attribution))
+                        attempt.done(sample.id)
+                    except PictureError as error:
+                        attempt.skip(sample.id, error)
+        return attempt.result(boxes)
 
     def _restore(self, sample: Sample, name: str, row: StoredMaps) -> None:
         if self.anew or not self.outputs.present(name):

@@ -83,3 +83,13 @@ class ShardRows(Generic[Row]):
         shard = self.shard
         rows = [self._rows[id_] for id_ in shard.order if id_ in self._rows]
         return self.store.write(rows, shard.first, shard.last, finished=finished, generation=shard.generation)
+
+
+def stored_rows(store: ShardStore[Row], shard: Shard) -> dict[str, Row]:
+    """The rows of a shard that count, by id, from the files that hold them.
+
+    Raises:
+        RunError: A file is missing or damaged.
+    """
+    wanted = {sample.id for sample in shard.samples}
+    return {row.sample_id: row for name in shard.sources for row in store.read(name) if row.sample_id in wanted}

@@ -1,12 +1,11 @@
 """Stages that write a file for each picture: what is there already is kept, the others come in shards."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
 
-from advcam.errors import RunError, one_line
+from advcam.pipeline.attempt import Attempt
 from advcam.pipeline.chain.refining import Refined, with_maps
 from advcam.pipeline.chain.stage import Stepping, Watcher
 from advcam.pipeline.shards import SHARD_PICTURES, Engine, Shard, ShardResult, ShardTask, Told, in_shards, kept
@@ -87,19 +86,10 @@ class MapFiler:
 
     def __call__(self, shard: Shard, told: Told) -> ShardResult:
         """See `ShardTask`."""
-        started, failed = time.monotonic(), ""
         files = dict(zip((sample.id for sample in shard.samples), cast(Sequence[Path], shard.given), strict=True))
-        skipped: list[tuple[str, str]] = []
-        done = []
-        try:
-            for item in with_maps(self.maps, shard.samples, skipped):
-                told.begins(item.sample.id)
+        with Attempt(shard, told) as attempt:
+            for item in with_maps(self.maps, shard.samples, attempt.skip):
+                attempt.begins(item.sample.id)
                 self.write(item, files[item.sample.id])
-                done.append(item.sample.id)
-                told.picture_done(item.sample.id)
-        except RunError as error:
-            failed = one_line(error)
-        for id_, reason in skipped:
-            told.picture_skipped(id_, reason)
-        seconds = time.monotonic() - started
-        return ShardResult(shard.first, shard.last, tuple(done), tuple(skipped), failed, seconds)
+                attempt.done(item.sample.id)
+        return attempt.result()

@@ -1,6 +1,5 @@
 """Masks by a trained segmentation network, a PNG for each picture: of other pictures, or of those that it learnt."""
 
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from advcam.errors import PictureError, RunError, one_line
+from advcam.errors import PictureError
+from advcam.pipeline.attempt import Attempt
 from advcam.pipeline.shard_pictures import pictures_of
 from advcam.pipeline.shards import Shard, ShardResult, Told
 from advcam.segment.inference import InferenceSettings, predict
@@ -57,26 +57,17 @@ class Masker:
 
     def __call__(self, shard: Shard, told: Told) -> ShardResult:
         """See `ShardTask`."""
-        started, failed = time.monotonic(), ""
-        skipped: list[tuple[str, str]] = []
-        done = []
-        try:
-            with ExitStack() as stack:
-                for sample, file, picture in pictures_of(shard, _AHEAD, stack):
-                    told.begins(sample.id)
-                    try:
-                        pixels = np.asarray(picture.result().convert("RGB"))
-                    except PictureError as error:
-                        skipped.append((sample.id, one_line(error)))
-                        told.picture_skipped(*skipped[-1])
-                        continue
-                    write_mask(file, self._mask(sample, pixels))
-                    done.append(sample.id)
-                    told.picture_done(sample.id)
-        except RunError as error:
-            failed = one_line(error)
-        seconds = time.monotonic() - started
-        return ShardResult(shard.first, shard.last, tuple(done), tuple(skipped), failed, seconds)
+        with Attempt(shard, told) as attempt, ExitStack() as stack:
+            for sample, file, picture in pictures_of(shard, _AHEAD, stack):
+                attempt.begins(sample.id)
+                try:
+                    pixels = np.asarray(picture.result().convert("RGB"))
+                except PictureError as error:
+                    attempt.skip(sample.id, error)
+                    continue
+                write_mask(file, self._mask(sample, pixels))
+                attempt.done(sample.id)
+        return attempt.result()
 
     def _mask(self, sample: Sample, pixels: NDArray[np.uint8]) -> Mask:
         known = None

@@ -5,7 +5,6 @@ The columns behind those that all stores begin with (see `advcam.store.shards`):
     ranked  list<int32>  class numbers of the data set, counted from 0, the most probable first
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ import torch
 from PIL import Image
 
 from advcam.classifiers.classifier import Classifier
-from advcam.errors import PictureError, RunError, one_line
+from advcam.errors import PictureError
+from advcam.pipeline.attempt import Attempt
 from advcam.pipeline.chain.localizing import load_model
 from advcam.pipeline.class_match import ClassMatch
 from advcam.pipeline.config import ModelSettings
@@ -97,26 +97,17 @@ class Ranker:
 
     def __call__(self, shard: Shard, told: Told) -> ShardResult:
         """See `ShardTask`. An interrupt leaves the finished pictures in a piece."""
-        started, failed = time.monotonic(), ""
-        skipped: list[tuple[str, str]] = []
-        done = []
-        try:
-            with ShardRows(self.store, shard) as rows, ExitStack() as stack:
-                for sample, _, picture in pictures_of(shard, _AHEAD, stack):
-                    told.begins(sample.id)
-                    try:
-                        ranked = tuple(self.ranking(picture.result()))
-                    except PictureError as error:
-                        skipped.append((sample.id, one_line(error)))
-                        told.picture_skipped(*skipped[-1])
-                        continue
-                    rows.add(Ranked(sample.id, file_bytes(sample), ranked))
-                    done.append(sample.id)
-                    told.picture_done(sample.id)
-        except RunError as error:
-            failed = one_line(error)
-        seconds = time.monotonic() - started
-        return ShardResult(shard.first, shard.last, tuple(done), tuple(skipped), failed, seconds)
+        with Attempt(shard, told) as attempt, ShardRows(self.store, shard) as rows, ExitStack() as stack:
+            for sample, _, picture in pictures_of(shard, _AHEAD, stack):
+                attempt.begins(sample.id)
+                try:
+                    ranked = tuple(self.ranking(picture.result()))
+                except PictureError as error:
+                    attempt.skip(sample.id, error)
+                    continue
+                rows.add(Ranked(sample.id, file_bytes(sample), ranked))
+                attempt.done(sample.id)
+        return attempt.result()
 
 
 def _ranking(classifier: Classifier, class_names: Sequence[str], trained: ClassifierSettings | None) -> Ranking:

@@ -4,7 +4,6 @@ Each writes a map store of its own. Its scores are not divided by the maximum of
 marginals of a CRF (the background has the rest of 1), or random-walk scores relative to the highest of the picture.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from advcam.datasets.pictures import read_picture
-from advcam.errors import AdvcamError, PictureError, RunError, one_line
+from advcam.errors import AdvcamError, PictureError
+from advcam.pipeline.attempt import Attempt
 from advcam.pipeline.chain.settings import AffinityRefinement, CrfRefinement
 from advcam.pipeline.chain.stage import Outcome, Stepping, Watcher
 from advcam.pipeline.flow import read_ahead
@@ -121,22 +121,12 @@ class ShardRefiner:
 
     def __call__(self, shard: Shard, told: Told) -> ShardResult:
         """See `ShardTask`. An interrupt leaves the finished pictures in a piece."""
-        started, failed = time.monotonic(), ""
-        skipped: list[tuple[str, str]] = []
-        done = []
-        try:
-            with ShardRows(self.store, shard) as rows:
-                for item in with_maps(self.source, shard.samples, skipped):
-                    told.begins(item.sample.id)
-                    rows.add(StoredMaps(item.sample.id, item.row.file_bytes, self._refined(item)))
-                    done.append(item.sample.id)
-                    told.picture_done(item.sample.id)
-        except RunError as error:
-            failed = one_line(error)
-        for id_, reason in skipped:
-            told.picture_skipped(id_, reason)
-        seconds = time.monotonic() - started
-        return ShardResult(shard.first, shard.last, tuple(done), tuple(skipped), failed, seconds)
+        with Attempt(shard, told) as attempt, ShardRows(self.store, shard) as rows:
+            for item in with_maps(self.source, shard.samples, attempt.skip):
+                attempt.begins(item.sample.id)
+                rows.add(StoredMaps(item.sample.id, item.row.file_bytes, self._refined(item)))
+                attempt.done(item.sample.id)
+        return attempt.result()
 
     def _refined(self, item: Refined) -> Attribution:
         attribution = item.row.attribution
@@ -180,18 +170,22 @@ def refine_store(
     return Outcome([("pictures", f"{len(samples) - len(skipped)}")], (), skipped)
 
 
-def with_maps(maps: MapStore, samples: Sequence[Sample], skipped: list[tuple[str, str]]) -> Iterator[Refined]:
-    """Pictures with their maps, read ahead; what cannot be read is added to `skipped`."""
+def with_maps(
+    maps: MapStore, samples: Sequence[Sample], skip: Callable[[str, AdvcamError | str], None]
+) -> Iterator[Refined]:
+    """Pictures with their maps, read ahead; `skip` is told of what cannot be read, and why."""
     stored = maps.index()
     there = [sample for sample in samples if sample.id in stored]
-    skipped += [(sample.id, "it has no maps") for sample in samples if sample.id not in stored]
+    for sample in samples:
+        if sample.id not in stored:
+            skip(sample.id, "it has no maps")
     for sample, future in read_ahead(there, lambda one: np.asarray(read_picture(one.path).convert("RGB")), _AHEAD):
         try:
             picture = future.result()
             row = maps.get(sample.id)
             _check_size(sample, row.attribution, picture)
         except AdvcamError as error:
-            skipped.append((sample.id, one_line(error)))
+            skip(sample.id, error)
             continue
         yield Refined(sample, row, picture)
 

@@ -42,7 +42,7 @@ def label_free_threshold(source: Path, samples: Sequence[Sample], watcher: Watch
     """
     rule, chosen = LabelFree(), evenly(samples, LOOKED_AT)
     watcher.start("threshold, without masks", len(chosen))
-    for item in with_maps(MapStore(source), chosen, []):
+    for item in with_maps(MapStore(source), chosen, lambda *_: None):
         attribution = item.row.attribution
         if attribution.class_ids and attribution.maps.any():
             rule.add(attribution.maps, item.picture)

@@ -4,7 +4,6 @@ The parts are sums of integers and lists in the order of the pictures. So the wh
 whichever process scored a shard, and however many pictures a shard has.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar, cast
@@ -13,6 +12,7 @@ from advcam.classifiers.catalogue import load_classifier
 from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.dataset import Dataset
 from advcam.errors import AdvcamError, RunError, SettingError
+from advcam.pipeline.attempt import Attempt
 from advcam.pipeline.class_match import ClassMatch, read_groups
 from advcam.pipeline.evaluation.predictions import Predictions, open_predictions
 from advcam.pipeline.evaluation.result import EvaluateSettings, Pair, Watcher
@@ -122,20 +122,15 @@ class ShardScorer(Generic[P]):
 
     def __call__(self, shard: Shard, told: Told) -> ShardResult:
         """See `ShardTask`."""
-        started, part = time.monotonic(), self.scorer.part()
-        answer: P | AdvcamError = part
-        done: list[str] = []
+        part, attempt = self.scorer.part(), Attempt(shard, told)
         for place, pair in enumerate(cast(Sequence[Pair], shard.given), shard.first):
-            told.begins(pair.sample.id)
+            attempt.begins(pair.sample.id)
             try:
                 self.scorer.add(part, pair, place)
             except AdvcamError as error:
-                answer = error
-                break
-            done.append(pair.sample.id)
-            told.picture_done(pair.sample.id)
-        seconds = time.monotonic() - started
-        return ShardResult(shard.first, shard.last, tuple(done), seconds=seconds, answer=answer)
+                return attempt.result(error)
+            attempt.done(pair.sample.id)
+        return attempt.result(part)
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ from advcam.pipeline.operations.recording import RecordingEngine
 from advcam.pipeline.operations.telemetry import Telemetry
 from advcam.pipeline.predicting.outputs import PredictionOutputs
 from advcam.pipeline.predicting.settings import PredictSettings
-from advcam.pipeline.predicting.shard_predictions import Given, LookTask, PredictTask, stored_rows
+from advcam.pipeline.predicting.shard_predictions import Given, LookTask, PredictTask
 from advcam.pipeline.shard_maps import file_bytes
+from advcam.pipeline.shard_rows import stored_rows
 from advcam.pipeline.shards import Engine, LocalEngine, kept, shards_done, shards_left
 from advcam.segment.trained import Segmenter, load_segmenter
 from advcam.store.files import remove_leftovers, write_text

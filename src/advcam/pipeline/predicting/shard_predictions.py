@@ -1,6 +1,5 @@
 """The stages of a prediction run: pictures to masks and records, and a look at what an earlier session left."""
 
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,18 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcam.datasets.pictures import read_picture
-from advcam.errors import ModelError, PictureError, RunError, one_line
+from advcam.errors import ModelError, PictureError
+from advcam.pipeline.attempt import Attempt
 from advcam.pipeline.flow import WriteBehind
 from advcam.pipeline.predicting.outputs import PredictionOutputs, found_in
 from advcam.pipeline.predicting.settings import PredictSettings
 from advcam.pipeline.shard_maps import file_bytes
 from advcam.pipeline.shard_pictures import pictures_of
-from advcam.pipeline.shard_rows import ShardRows
+from advcam.pipeline.shard_rows import ShardRows, stored_rows
 from advcam.pipeline.shards import Shard, ShardResult, Told
 from advcam.segment.inference import Prediction, predict
 from advcam.segment.trained import Segmenter, load_segmenter
 from advcam.store.places import Place
-from advcam.store.predictions import PredictionStore, StoredPrediction, mask_digest
+from advcam.store.predictions import StoredPrediction, mask_digest
 from advcam.types import Sample
 
 #: Pictures that are read ahead, and results that wait to be written: they may be large.
@@ -75,27 +75,20 @@ class Predictor:
 
     def __call__(self, shard: Shard, told: Told) -> ShardResult:
         """See `ShardTask`. An interrupt leaves the finished pictures in a piece."""
-        started, failed = time.monotonic(), ""
-        done: list[str] = []
-        skipped: list[tuple[str, str]] = []
-        try:
-            with ShardRows(self.outputs.store, shard) as rows, WriteBehind(_BEHIND) as writer, ExitStack() as stack:
-                for sample, given, picture in pictures_of(shard, _AHEAD, stack):
-                    told.begins(sample.id)
-                    try:
-                        pixels = np.asarray(picture.result())
-                        found = self._predicted(pixels, given)
-                    except (PictureError, ModelError) as error:
-                        skipped.append((sample.id, one_line(error)))
-                        told.picture_skipped(*skipped[-1])
-                        continue
-                    writer.submit(self._keep, rows, sample, given, pixels, found)
-                    done.append(sample.id)
-                    told.picture_done(sample.id)
-        except RunError as error:
-            failed = one_line(error)
-        seconds = time.monotonic() - started
-        return ShardResult(shard.first, shard.last, tuple(done), tuple(skipped), failed, seconds)
+        writing = Attempt(shard, told), ShardRows(self.outputs.store, shard), WriteBehind(_BEHIND), ExitStack()
+        attempt, rows, writer, stack = writing
+        with attempt, rows, writer, stack:
+            for sample, given, picture in pictures_of(shard, _AHEAD, stack):
+                attempt.begins(sample.id)
+                try:
+                    pixels = np.asarray(picture.result())
+                    found = self._predicted(pixels, given)
+                except (PictureError, ModelError) as error:
+                    attempt.skip(sample.id, error)
+                    continue
+                writer.submit(self._keep, rows, sample, given, pixels, found)
+                attempt.done(sample.id)
+        return attempt.result()
 
     def _predicted(self, pixels: NDArray[np.uint8], given: Given) -> Prediction:
         numbers = None if given.class_ids is None else [class_id + 1 for class_id in given.class_ids]
@@ -150,22 +143,16 @@ class Looker:
 
     def __call__(self, shard: Shard, told: Told) -> ShardResult:
         """See `ShardTask`."""
-        started, failed = time.monotonic(), ""
-        there: list[str] = []
         lost: list[str] = []
-        try:
+        with Attempt(shard, told) as attempt:
             rows = stored_rows(self.outputs.store, shard)
             for sample, name in zip(shard.samples, cast(Sequence[str], shard.given), strict=True):
-                told.begins(sample.id)
+                attempt.begins(sample.id)
                 if sample.id in rows and self._restored(sample, name, rows[sample.id]):
-                    there.append(sample.id)
-                    told.picture_done(sample.id)
+                    attempt.done(sample.id)
                 else:
                     lost.append(sample.id)
-        except RunError as error:
-            failed = one_line(error)
-        seconds = time.monotonic() - started
-        return ShardResult(shard.first, shard.last, tuple(there), (), failed, seconds, tuple(lost))
+        return attempt.result(tuple(lost))
 
     def _restored(self, sample: Sample, name: str, row: StoredPrediction) -> bool:
         try:
@@ -177,13 +164,3 @@ class Looker:
         except PictureError:  # a damaged mask is made again, a damaged picture is named there
             return False
         return True
-
-
-def stored_rows(store: PredictionStore, shard: Shard) -> dict[str, StoredPrediction]:
-    """The rows of a shard that count, by id, from the files that hold them.
-
-    Raises:
-        RunError: A file is missing or damaged.
-    """
-    wanted = {sample.id for sample in shard.samples}
-    return {row.sample_id: row for name in shard.sources for row in store.read(name) if row.sample_id in wanted}
