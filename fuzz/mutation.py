@@ -150,7 +150,7 @@ def of_xml(content: bytes, draw: random.Random) -> bytes:
         child.text = draw.choice([token for token in TOKENS if token.isprintable()])
     elif kind == 1 and child in list(parent):
         parent.remove(child)
-    elif kind == 2:
+    elif kind == 2 and child is not parent:
         parent.append(child)
     elif kind == 3:
         child.tag = draw.choice(("object", "name", "bndbox", "part", "size"))
