@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.errors import RunError, SettingError
-from advcam.pipeline.chain import segment_stages, segmenting
+from advcam.pipeline.chain import masking, segment_stages, segmenting
 from advcam.pipeline.chain.lesson import lesson
 from advcam.pipeline.chain.recipe_file import change, parse_chain, read_chain, write_recipe
 from advcam.pipeline.chain.run import open_chain
@@ -231,7 +231,7 @@ def killed_after(count: int, patch: pytest.MonkeyPatch, made: ChainSettings, out
         written.append(path)
         write_mask(path, mask)
 
-    patch.setattr(segmenting, "write_mask", write)
+    patch.setattr(masking, "write_mask", write)
     with pytest.raises(Killed):
         run(made, out)
     patch.undo()
