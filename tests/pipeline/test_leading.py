@@ -24,5 +24,5 @@ def test_gpus_on_other_machines(monkeypatch: pytest.MonkeyPatch):
     assert leading_device("cuda", None, LocalEngine()) == "cuda", "the classifier says that there is none"
     assert leading_device("cuda", "float16", Elsewhere()) == "cpu"
     for precision in (None, "auto"):
-        with pytest.raises(SettingError, match="this machine has no cuda to say .* add --precision bfloat16"):
+        with pytest.raises(SettingError, match=r"this machine has no cuda to say .* add --precision bfloat16"):
             leading_device("cuda", precision, Elsewhere())

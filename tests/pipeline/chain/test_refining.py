@@ -11,9 +11,9 @@ from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.pipeline.chain.pictures import Pictures, read_pictures
 from advcam.pipeline.chain.refining import AffinityRefiner, CrfRefiner, refine_store
 from advcam.pipeline.chain.settings import AffinityRefinement, CrfRefinement
+from advcam.pipeline.shards import LocalEngine
 from advcam.refine.dense_crf import DEEPLAB, IRN_LABELS, dense_crf, label_unary
 from advcam.refine.local_affinity import AffinitySettings, local_affinity
-from advcam.pipeline.shards import LocalEngine
 from advcam.store.maps import MapStore
 from advcam.types import Attribution, FloatArray
 
@@ -96,6 +96,7 @@ def test_what_is_stored_is_not_refined_again(localized: tuple[Path, Pictures], t
 def test_pictures_without_maps_are_named(localized: tuple[Path, Pictures], tmp_path: Path) -> None:
     source, pictures = localized
     others = list(pictures.dataset.samples("val"))[:2]
-    outcome = refine_store(source, [*pictures.masks[:1], *others], lambda a, _: a.upsample(), tmp_path, Heard(), "x", LocalEngine())
+    asked, engine = [*pictures.masks[:1], *others], LocalEngine()
+    outcome = refine_store(source, asked, lambda a, _: a.upsample(), tmp_path, Heard(), "x", engine)
     assert list(outcome.skipped) == [(sample.id, "it has no maps") for sample in others]
     assert dict(outcome.facts) == {"pictures": "1"}
