@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from advcam.pipeline.chain.recipe_file import change, find_recipe
 from advcam.pipeline.chain.training import trained_model
@@ -80,7 +80,8 @@ def _recipe(arguments: argparse.Namespace) -> dict[str, Any]:
     content["baseline"], content["evaluate"] = None, {"resamples": 2}
     content.pop("segment", None)
     change(content, list(arguments.overrides))
-    return content
+    result: dict[str, Any] = content
+    return result
 
 
 def _run(content: dict[str, Any], out: Path, processes: int) -> float:

@@ -8,13 +8,14 @@ from typing import Any
 from advcam.attribution.advcam import AdvCAM
 from advcam.attribution.views import working_size
 from advcam.classifiers.catalogue import load_classifier
-from advcam.cli.size import AT_HAND, AWAY_SECONDS, SLOW_FACTOR, SLOW_SHARE, START_SECONDS, in_bytes
+from advcam.cli.size import AWAY_SECONDS, SLOW_FACTOR, SLOW_SHARE, START_SECONDS, in_bytes
 from advcam.cli.watch import duration
 from advcam.errors import SettingError
 from advcam.pipeline.chain.stage import PASS_PIXELS
 from advcam.pipeline.shard_rows import FLUSH_SECONDS
 from advcam.report.plotting import BLACK, BLUE, GREEN, VERMILION, panel_row, render
 from advcam.scale.demand import STAGES, Figures, Job, demand_of
+from advcam.scale.ray_engine import AT_HAND
 from advcam.scale.schedule import simulate
 from advcam.scale.sizing import size
 from advcam.scale.workload import Cluster, Interruption, Load

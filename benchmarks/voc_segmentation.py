@@ -42,6 +42,7 @@ from advcam.pipeline.chain.settings import SegmentSettings
 from advcam.pipeline.chain.stage import digest
 from advcam.pipeline.label_masks import TrueMasks, with_truth
 from advcam.pipeline.recipe import load_yaml
+from advcam.pipeline.shards import LocalEngine
 from advcam.pipeline.targets import samples_of
 from advcam.segment.segmenter import MIOU, Masked, validation_miou
 from advcam.segment.semi.splits import strong_samples
@@ -122,7 +123,7 @@ def _score(
             learnt = taught.weak or taught.masked
             batches = -(-len(learnt.samples) // settings.batch_size)
             settings = settings.model_copy(update={"epochs": max(1, round(arguments.steps / batches))})
-            segment(settings, taught, dataset.class_names, dataset, out, "cpu", watch)
+            segment(settings, taught, dataset.class_names, dataset, out, "cpu", watch, LocalEngine())
         seconds = time.perf_counter() - started
         val = with_truth(dataset, samples_of(dataset, arguments.val, dataset.root))
         found = validation_miou(load_segmenter(out).network, Masked(val, TrueMasks(dataset)), settings.inference)
