@@ -2,6 +2,11 @@
 
 The parts are sums of integers and lists in the order of the pictures. So the whole is the same to the last digit,
 whichever process scored a shard, and however many pictures a shard has.
+
+What the process that adds them up holds, for 50,000 pictures of PASCAL VOC (benchmarks/evaluate_memory.py, on the first
+24 pictures of val that have a class of ImageNet): seeds 6.2 kB a picture and 0.63 GB at most while the table is made,
+boxes 2.1 kB and 0.70 GB, finished masks 0.06 kB and 0.07 GB besides the scores by id, PxAP nothing but ids. On their
+way, packed, they are 3.0, 0.3, 0.04 and 0.3 kB. Faithfulness keeps twelve numbers for each map.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
