@@ -1,7 +1,7 @@
 """The class numbers of a run's masks, kept in `classes.json`.
 
 A classifier of up to 254 classes keeps its order: number = class + 1, as in PASCAL VOC. One of more classes (ImageNet)
-would not fit a palette PNG, so the classes that the run meets are numbered as they come, and a number once given stays.
+would not fit a palette PNG, so the classes that the run meets are numbered, and a number once given stays.
 0 is background and 255 "ignore", which no class gets.
 """
 
