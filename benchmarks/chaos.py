@@ -110,11 +110,11 @@ class Localization:
         self.log.say("kill", victim=victim, shards_done=done)
         os.kill(pid, signal.SIGKILL)
         if victim == "driver":
-            self.orphans |= set(tree) - {pid}
+            self.orphans |= set(workers)
         return True
 
     def _compare(self) -> None:
-        self.log.say("clusters of dead drivers are gone", after=_gone(self.orphans))
+        self.log.say("workers of dead drivers are gone", after=_gone(self.orphans))
         self.orphans.clear()
         whole, broken = (MapStore(self.folder / name / "maps") for name in ("whole", "broken"))
         ids = list(broken.ids())

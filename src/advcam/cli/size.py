@@ -14,7 +14,6 @@ from advcam.errors import SettingError, counted
 if TYPE_CHECKING:
     from advcam.attribution.method import Method
     from advcam.scale.demand import Figures, Job, StageName
-    from advcam.scale.ray_engine import AT_HAND
     from advcam.scale.sizing import StageSize
     from advcam.scale.workload import Cluster
 
@@ -72,6 +71,7 @@ def size(
     from advcam.classifiers.catalogue import load_classifier
     from advcam.pipeline.chain.stage import PASS_PIXELS
     from advcam.scale.demand import Figures, Job
+    from advcam.scale.ray_engine import AT_HAND
     from advcam.scale.sizing import size as size_stage
     from advcam.scale.workload import Cluster, Interruption
 

@@ -70,13 +70,14 @@ def waiting(folder: Path) -> list[str]:
     other = Stage("other", folder, {}, (), work, lambda: None)
     if not processes.main:
         processes.follow([trains, other, trains])
+        processes.part()
         return heard
     for stage, work_at in ((trains, True), (other, True), (trains, False)):
         time.sleep(1.5)
         processes.announce(work_at)
         if stage is trains and work_at:
             work(None)
-    time.sleep(1)  # the store is this process's; torchrun has its own
+    processes.part()
     return heard
 
 

@@ -25,6 +25,8 @@ _EXCHANGE = timedelta(minutes=30)
 _BEAT, _LOOK = 10.0, 0.2
 #: Seconds without a sign of life after which the main process counts as dead.
 _SILENCE = 300.0
+#: Seconds that the main process waits at the end for others that have not heard its last word yet.
+_FAREWELL = 60.0
 
 
 class Processes:
@@ -59,6 +61,11 @@ class Processes:
         for stage in stages:
             if _board().hear() == str(True) and stage.trains:
                 stage.work(_Silent())
+
+    def part(self) -> None:
+        """All is done. The main process leaves last, as the launch's store may be its own, but waits for nobody long."""
+        if self.launched:
+            _board().part(PartialState().num_processes if self.main else 0)
 
 
 def by_main(work: Callable[[], None]) -> None:
@@ -110,6 +117,13 @@ class _Board:
             return self._store.get(key).decode()
         except DistError as error:
             raise RunError(f"the main process of this launch is gone ({one_line(error)}); {_GONE}") from error
+
+    def part(self, processes: int) -> None:
+        """Say that this process needs no further word, and wait until so many have said it."""
+        until, left = time.monotonic() + _FAREWELL, self._store.add("left", 1)
+        while left < processes and time.monotonic() < until:
+            time.sleep(_LOOK)
+            left = self._store.add("left", 0)
 
     def _live(self, store: Store) -> None:
         """A sign of life every few seconds until the process ends."""

@@ -133,6 +133,7 @@ class Chain:
         stages = self.stages[first : last + 1]
         if not self.processes.main:
             self.processes.follow(stages)
+            self.processes.part()
             return []
         with locked(self.out):
             write_recipe(self.out / RECIPE, self.settings)
@@ -144,6 +145,7 @@ class Chain:
                         self.write_report()
                 if not worked:  # what the report itself is asked for may have changed
                     self.write_report()
+        self.processes.part()
         return self.done()
 
     def done(self) -> list[StageRecord]:
