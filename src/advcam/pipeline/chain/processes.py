@@ -63,7 +63,7 @@ class Processes:
                 stage.work(_Silent())
 
     def part(self) -> None:
-        """All is done. The main process leaves last, as the launch's store may be its own; it waits for a minute at most."""
+        """All is done. The main process leaves last, as the store may be its own; it waits for a minute at most."""
         if self.launched:
             _board().part(PartialState().num_processes if self.main else 0)
 
