@@ -1,6 +1,7 @@
 """The engine on a cluster: every shard once, whatever dies, and the same results as in one process."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -137,6 +138,17 @@ def test_a_cluster_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         pytest.raises(RunError, match=r"no Ray cluster at 127\.0\.0\.1:1"),
     ):
         list(engine.map(Marking(tmp_path), shards(2, 1), Heard()))
+
+
+def test_an_address_at_which_nobody_listens_is_said_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    started = time.monotonic()
+    with ray_engine(RaySettings(address)) as engine, pytest.raises(RunError, match=f"no Ray cluster at {address}"):
+        list(engine.map(Marking(tmp_path), shards(2, 1), Heard()))
+    assert time.monotonic() - started < 60, "Ray would ask for minutes"
 
 
 def test_settings_and_a_missing_package(monkeypatch: pytest.MonkeyPatch):

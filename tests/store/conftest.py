@@ -13,6 +13,12 @@ from advcam.store.remote import RemotePath
 _numbers = count()
 
 
+@pytest.fixture(autouse=True)
+def no_store_was_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier test gave up is not remembered."""
+    monkeypatch.setattr(retries, "_given_up", None)
+
+
 @pytest.fixture(scope="session")
 def healthy_s3() -> Iterator[FakeS3]:
     with FakeS3() as store:

@@ -75,7 +75,8 @@ def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
     (tmp_path / f"dead{PARTIAL}").touch()
     with replacing(tmp_path / "living"):
         remove_leftovers(tmp_path)
-        assert [path.name.split(".")[0] for path in tmp_path.iterdir()] == ["living"]
+        (living,) = tmp_path.iterdir()
+        assert living.name not in ("living", f"dead{PARTIAL}")
 
 
 def test_a_store_has_no_leftovers(s3, folder):
@@ -135,3 +136,10 @@ def test_no_room_for_what_is_not_complete(folder, monkeypatch):
         f"cannot write {folder}/a.json (No space left on device in {tempfile.gettempdir()}, where it is kept until it "
         "is complete); make room there, or set TMPDIR"
     )
+
+
+def test_a_name_may_be_as_long_as_names_can_be(tmp_path):
+    path = tmp_path / ("a" * 251 + ".txt")
+    with replacing(path) as file:
+        file.write(b"whole")
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]

@@ -147,6 +147,17 @@ def test_no_try_starts_late(monkeypatch):
         retried(clock.failing(TRIES), "s3://b/k")
 
 
+def test_a_store_that_was_given_up_is_asked_once_until_it_answers(monkeypatch):
+    clock = Clock(monkeypatch)
+    with pytest.raises(RunError, match=rf"\({TRIES} tries in"):
+        retried(clock.failing(TRIES), "s3://b/k")
+    for _ in range(2):
+        with pytest.raises(RunError, match=r"\(1 try in 0 s\)"):
+            retried(clock.failing(1), "s3://b/other")
+    assert retried(clock.failing(0), "s3://b/k") == "done"
+    assert retried(clock.failing(2), "s3://b/k") == "done", "as patient as ever"
+
+
 @pytest.mark.parametrize("error", [PermissionError("no"), FileNotFoundError("no"), KeyboardInterrupt()])
 def test_what_stays_is_raised_at_once(monkeypatch, error):
     clock, before = Clock(monkeypatch), retries_so_far()

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from advcam.errors import counted
+from advcam.errors import counted, printable
 from advcam.pipeline.localize import Plan, Summary
 from advcam.store.places import Place
 
@@ -72,7 +72,8 @@ class Watch(Quiet):
 
     def picture_skipped(self, name: str, reason: str) -> None:
         """One step, and why the picture is left out."""
-        self.bar.console.print(f"[yellow]skipped[/yellow] {escape(name)}: {escape(reason)}", highlight=False)
+        words = escape(printable(f"{name}: {reason}"))
+        self.bar.console.print(f"[yellow]skipped[/yellow] {words}", highlight=False, soft_wrap=True)
         self.bar.advance(self.task)
 
 
@@ -98,11 +99,12 @@ def duration(seconds: float) -> str:
 def say_summary(console: Console, summary: Summary, folder: Place) -> None:
     """The end of a run in words."""
     for warning in summary.warnings:
-        console.print(f"[yellow]note[/yellow] {escape(warning)}", highlight=False)
+        console.print(f"[yellow]note[/yellow] {escape(printable(warning))}", highlight=False, soft_wrap=True)
     done = f"{counted(summary.computed, 'picture')} computed in {summary.seconds:g} s"
     done += f", {summary.already_done} were already done" if summary.already_done else ""
     done += f", {len(summary.skipped)} skipped (named in summary.json and the report)" if summary.skipped else ""
-    console.print(f"[green]done[/green] {done}" if not summary.interrupted else f"[yellow]interrupted[/yellow] {done}")
+    state = "[yellow]interrupted[/yellow]" if summary.interrupted else "[green]done[/green]"
+    console.print(f"{state} {done}", soft_wrap=True)
     if summary.interrupted:
         console.print("everything so far is valid; the same command goes on where it stopped")
     console.print(f"look at   {escape(str(folder / 'report.html'))}", highlight=False, soft_wrap=True)

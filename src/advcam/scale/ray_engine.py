@@ -12,6 +12,7 @@ are decoded in processes of their own, and a ledger hears which one is worked at
 import logging
 import os
 import re
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from advcam.scale.ledger import Ledger
 
 #: Shards that an actor has at hand, so that it need not wait for the next one.
 AT_HAND = 2
+#: Seconds that a cluster has to answer, and the number of the standard error.
+_KNOCK, _STDERR = 5.0, 2
 #: Of the shared memory of a cluster on this machine: shards and results are small.
 _SHARED_MEMORY = 256 * 1024**2
 #: Ray is not to phone home, to leave the environment of actors without a GPU alone, and to say what is wrong only.
@@ -67,7 +70,7 @@ def ray_engine(settings: RaySettings) -> Iterator["RayEngine"]:
     if find_spec("ray") is None:
         raise SettingError("--engine ray needs the package ray, which is not installed: pip install 'advcam[ray]'")
     if (settings.workers is not None and settings.workers < 1) or settings.cpus < 1 or settings.gpus < 0:
-        raise SettingError(f"workers and their cores are 1 or more, GPUs not negative; got {settings}")
+        raise SettingError("workers and their cores (--workers, --worker-cpus) are 1 or more, their GPUs not negative")
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     engine = RayEngine(settings)
@@ -86,7 +89,8 @@ def _connect(settings: RaySettings) -> None:
         "include_dashboard": False,
     }
     try:
-        with handlers_kept():  # Ray would leave by sys.exit at a SIGTERM
+        _knock(settings.address or "")
+        with handlers_kept(), _core_unheard():  # Ray would leave by sys.exit at a SIGTERM
             ray.init(
                 settings.address or "local",
                 log_to_driver=False,
@@ -98,6 +102,33 @@ def _connect(settings: RaySettings) -> None:
             f"no Ray cluster at {settings.address or 'this machine'} ({one_line(error)}); start one by ray start "
             "--head, or leave --address away"
         ) from error
+    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    if settings.address is None and there.get("GPU", 0) < settings.gpus:
+        raise RunError(f"this machine has no {settings.gpus:g} GPUs for a worker; leave --worker-gpus away")
+
+
+def _knock(address: str) -> None:
+    """Whether somebody listens at HOST:PORT: Ray itself would ask for minutes.
+
+    Raises:
+        OSError: Nobody does.
+    """
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), _KNOCK).close()
+
+
+@contextmanager
+def _core_unheard() -> Iterator[None]:
+    """Without the lines in which Ray's core tells how its log is set; what is wrong it raises as well."""
+    before, nowhere = os.dup(_STDERR), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, _STDERR)
+        yield
+    finally:
+        os.dup2(before, _STDERR)
+        os.close(before)
+        os.close(nowhere)
 
 
 class RayEngine:

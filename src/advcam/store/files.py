@@ -9,11 +9,11 @@ and sent when it is complete. A kill leaves nothing there but, of objects over 1
 the store's lifecycle rule for unfinished uploads removes.
 """
 
+import itertools
 import os
 import platform
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,7 +29,8 @@ if sys.platform != "win32":
     import fcntl
 
 PARTIAL = ".partial"
-"""Added to the name of a file while it is being written."""
+"""The end of the name of a file while it is being written."""
+_numbers = itertools.count()
 _PICTURE_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 
 
@@ -47,7 +48,8 @@ def replacing(path: Place) -> Iterator[BinaryIO]:
         with _sending(path) as file:
             yield file
         return
-    partial = path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}-{threading.get_ident()}{PARTIAL}")
+    # Not made of the name of the file, which may be as long as names can be.
+    partial = path.with_name(f".{platform.node()[:64]}-{os.getpid()}-{next(_numbers)}{PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:

@@ -3,7 +3,8 @@
 The libraries below are told not to retry by themselves, where they can be told (see `store.remote`), so that this is
 the one policy: six tries, with waits that double from half a second and vary at random, so that many workers do not
 come back together. That bridges about fifteen seconds; a store that answers nothing at all is given up after the
-timeouts of six tries, and no try starts later than two minutes after the first.
+timeouts of six tries, and no try starts later than two minutes after the first. Once a store was given up, requests of
+the next minute have one try, until one succeeds: what a run still puts away at its end does not wait for each object.
 """
 
 import random
@@ -51,6 +52,9 @@ class _Counter:
 
 
 _retries = _Counter()
+#: When a request was given up last, if none succeeded since; seconds of the monotonic clock.
+_given_up: float | None = None
+_REMEMBERED = 60.0
 
 
 def retries_so_far() -> int:
@@ -69,17 +73,23 @@ def retried(request: Callable[[], Result], place: object) -> Result:
         RunError: No try succeeded.
         Exception: Whatever else the request raises, at once.
     """
+    global _given_up
     started = time.monotonic()
-    for number in range(1, TRIES + 1):
+    tries = 1 if _given_up is not None and started - _given_up < _REMEMBERED else TRIES
+    for number in range(1, tries + 1):
         try:
-            return request()
+            result = request()
+            _given_up = None
+            return result
         except Exception as error:
             if not passes(error):
                 raise
             seconds = time.monotonic() - started
-            if number == TRIES or seconds > LAST_START:
+            if number == tries or seconds > LAST_START:
+                _given_up = time.monotonic()
+                tried = "1 try" if number == 1 else f"{number} tries"
                 raise RunError(
-                    f"{place} cannot be reached: {one_line(error)} ({number} tries in {seconds:.0f} s); see that the "
+                    f"{place} cannot be reached: {one_line(error)} ({tried} in {seconds:.0f} s); see that the "
                     "store is up and the network reaches it, then run the same command again: it goes on where it "
                     "stopped"
                 ) from error

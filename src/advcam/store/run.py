@@ -194,7 +194,7 @@ def _entries(folder: Place) -> Iterator[Place]:
 
 def _of_a_beginning(name: str) -> bool:
     """Whether a file is what a run that was killed at once may have left."""
-    return name == _LOCK or name.startswith(PROBE) or (name.startswith(_CONFIG) and name.endswith(PARTIAL))
+    return name == _LOCK or name.startswith(PROBE) or name.endswith(PARTIAL)
 
 
 class OutputNames(Mapping[str, str]):

@@ -54,7 +54,7 @@ def locked(out: Path) -> Iterator[None]:
         raise RunError(f"{out} is a file; choose another --out, a run takes a folder")
     held = {path.name for path in out.iterdir()} if out.is_dir() else set()
     # A run that was killed at once left its lock, and perhaps the beginning of its recipe.
-    begun = {name for name in held if name == ".lock" or (name.startswith(RECIPE) and name.endswith(PARTIAL))}
+    begun = {name for name in held if name == ".lock" or name.endswith(PARTIAL)}
     if held - begun and not is_kept_recipe(out / RECIPE):
         raise RunError(f"{out} is not empty and no run of a recipe; choose another --out or empty it")
     try:

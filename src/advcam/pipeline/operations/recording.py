@@ -25,6 +25,7 @@ class RecordingEngine:
             nonlocal waiting
             for shard in shards:
                 waiting += 1
+                self.telemetry.metrics.gauge("shards_waiting", waiting)
                 yield shard
 
         for result in self.engine.map(task, taken(), _Heard(told, self.telemetry)):
