@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from advcam.errors import RunError
 from advcam.store.files import write_text
 from advcam.store.places import Place
 
@@ -27,5 +28,5 @@ def session(folder: Place) -> Iterator[bool]:
     try:
         yield died
     finally:
-        with suppress(OSError):
+        with suppress(OSError, RunError):  # where the disk or the store is gone, what came before says more
             mark.unlink()
