@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from advcam import Classifier
 from advcam.cli.app import run
+from advcam.errors import RunError
 from advcam.pipeline.shard_rows import ShardRows
 from advcam.store.files import try_lock
 from advcam.store.maps import MapStore
@@ -146,6 +148,7 @@ def test_what_is_damaged_is_named_and_made_again_and_nothing_else(
         "summary.json",
     }
     assert named[f"maps/{files[0].name}"] == "its bytes are not those that were written"
+    assert named["boxes.json"].startswith("is no valid JSON (Expecting property name")
     assert named["masks/04.png"] == named["summary.json"] == "is missing"
     assert all(one["advice"] == "" for one in found["damaged"])
 
@@ -189,22 +192,140 @@ def test_what_cannot_be_made_again_stays_and_nothing_is_changed(
     assert computed == []
 
 
+@pytest.mark.parametrize("settings", [None, '{"inputs": 3}'])
 def test_without_its_settings_a_run_is_mended_by_its_own_command(
-    out: Path, capsys: pytest.CaptureFixture[str], computed: list[str]
+    out: Path, capsys: pytest.CaptureFixture[str], computed: list[str], settings: str | None
 ):
     before, shard = content(out), shards(out)[1]
     shard.write_bytes(shard.read_bytes()[:-20])
+    (out / "settings.json").unlink()
+    if settings is not None:  # readable JSON, but no settings
+        (out / "settings.json").write_text(settings)
+    damaged = content(out)
+    code, found = verified(capsys, out)
+    assert code == 1
+    assert "give the command of this run again, which writes it anew" in found["damaged"][-1]["advice"]
+    assert content(out) == damaged
     assert run(command(out)) == 2
     assert "advcam verify mends its run" in capsys.readouterr().err
-    (out / "settings.json").write_text('{"inputs": 3}')
-    code, found = verified(capsys, out)  # readable JSON, but no settings
-    assert code == 2
-    assert "give the command of this run again" in found
-    (out / "settings.json").unlink()
-    assert verified(capsys, out)[0] == 1
-    assert run(command(out)) == 0
+    assert verified(capsys, out)[0] == 0
     assert computed == ["03.png", "04.png", "05.png"]
     assert content(out) == before
+
+
+def test_a_shard_that_is_gone_is_named_and_made_again(
+    out: Path, capsys: pytest.CaptureFixture[str], computed: list[str]
+):
+    before, gone = content(out), shards(out)[1]
+    gone.unlink()
+    (out / "masks" / "04.png").unlink()  # unnamed: no row says that it should be there
+    expected = [{"path": f"maps/{gone.name}", "problem": "is missing", "advice": ""}]
+    code, found = verified(capsys, out, "--dry-run")
+    assert (code, found["damaged"], found["shards"], found["pictures"]) == (1, expected, 3, COUNT - OF_A_SHARD)
+    assert computed == []
+    code, found = verified(capsys, out)
+    assert (code, found["damaged"]) == (0, expected)
+    assert computed == ["03.png", "04.png", "05.png"]
+    assert content(out) == before
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ([], "the rows of 3 pictures are missing, the first: 03.png"),
+        (["boxes.json"], "the rows of 3 pictures are missing"),
+        (["maps"], "the rows of 12 pictures are missing, the first: 00.png"),
+    ],
+)
+def test_pictures_without_a_row_are_named_where_no_index_names_their_shard(
+    out: Path, capsys: pytest.CaptureFixture[str], more: list[str], problem: str
+):
+    before = content(out)
+    shards(out)[1].unlink()
+    (out / "maps" / "_index.parquet").unlink()
+    if "boxes.json" in more:
+        (out / "boxes.json").unlink()
+    if "maps" in more:
+        rmtree(out / "maps")
+    code, found = verified(capsys, out, "--dry-run")
+    assert code == 1
+    assert found["damaged"][0] == {"path": "maps", "problem": problem, "advice": ""}
+    assert verified(capsys, out)[0] == 0
+    assert content(out) == before
+
+
+def test_a_run_that_was_interrupted_is_no_damaged_one(out: Path, capsys: pytest.CaptureFixture[str]):
+    shards(out)[3].unlink()
+    for name in ("boxes.json", "summary.json", "maps/_index.parquet"):
+        (out / name).unlink()
+    assert verified(capsys, out)[0] == 0  # killed before its end: nothing lists its pictures
+    (out / "boxes.json").write_text('{"pictures": {"00.png": {}}}')
+    (out / "summary.json").write_text(json.dumps({"pictures": COUNT, "skipped": [], "interrupted": True}))
+    assert verified(capsys, out)[0] == 0
+
+
+@pytest.mark.parametrize("damaged", ["shard", "mask", "boxes.json"])
+@pytest.mark.parametrize(
+    ("away", "obstacle"),
+    [
+        ("pictures", "pictures does not exist"),
+        ("pictures/01.png", "1 picture of the run cannot be found, the first: 01.png; put what is missing back"),
+        ("labels.csv", "labels.csv"),
+    ],
+)
+def test_nothing_is_changed_while_the_pictures_are_away(
+    out: Path, capsys: pytest.CaptureFixture[str], away: str, obstacle: str, damaged: str
+):
+    whole, shard = content(out), shards(out)[0]
+    path = {"shard": shard, "mask": out / "masks" / "01.png"}.get(damaged, out / damaged)
+    path.write_bytes(path.read_bytes()[:-20])
+    Path(away).rename("elsewhere")
+    before = content(out)
+    for _ in range(2):
+        code, found = verified(capsys, out)
+        assert code == 1
+        (damage,) = found["damaged"]
+        assert damage["path"] == path.relative_to(out).as_posix()
+        assert damage["advice"].startswith("nothing is changed, as it cannot be made again now: ")
+        assert obstacle in damage["advice"]
+        assert content(out) == before
+    Path("elsewhere").rename(away)
+    assert verified(capsys, out)[0] == 0
+    assert content(out) == whole
+
+
+def test_nothing_is_changed_where_the_classifier_is_another(
+    out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    other = Toy()
+    torch.nn.init.ones_(other.head.weight)
+    classifier = Classifier.from_module(other, class_names=["a", "b", "c"], name="toy")
+    monkeypatch.setattr("advcam.pipeline.localize.load_classifier", lambda *_, **__: classifier)
+    flip(shards(out)[0], 100)
+    before = content(out)
+    code, found = verified(capsys, out)
+    assert code == 1
+    assert "run holds a run with other settings" in found["damaged"][0]["advice"]
+    assert content(out) == before
+
+
+def test_what_is_damaged_is_said_before_anything_fails(
+    out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    def fails(*_: object, **__: object) -> None:
+        raise RunError("the disk is full")
+
+    monkeypatch.setattr("advcam.pipeline.verify.localize", fails)
+    shard = shards(out)[0]
+    flip(shard, 100)
+    capsys.readouterr()
+    assert run(["verify", str(out), "--quiet"]) == 2
+    said = capsys.readouterr()
+    assert said.out == f"maps/{shard.name}: its bytes are not those that were written\n"
+    assert "the disk is full" in said.err
+    code, found = verified(capsys, out, "--dry-run")
+    assert code == 1
+    assert [(one["path"], one["problem"]) for one in found["damaged"]] == [(f"maps/{shard.name}", "is missing")]
 
 
 def test_a_shard_of_another_version_is_left_alone(out: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,6 +1,7 @@
 """`advcam verify` of a run of `advcam predict`: records, masks that are others, overlays."""
 
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
@@ -89,9 +90,41 @@ def test_what_is_damaged_is_made_again(out: Path) -> None:
     for mend in (False, True):
         found = verify(out, Heard(), mend)
         problems = {damage.path: damage.problem for damage in found.damaged}
-        assert problems.pop("predictions.json").startswith("Expecting property name")
+        assert problems.pop("predictions.json").startswith("is no valid JSON (Expecting property name")
         assert problems == expected
         assert found.well is mend
     # The row of a picture whose mask was another is one of a later generation.
     assert {row.sample_id: row for row in PredictionStore(out / "records")} == rows
     assert without_records(results(out)) == without_records(before)
+
+
+def test_records_that_are_gone_are_made_again(out: Path) -> None:
+    before, name = results(out), PredictionStore(out / "records").names()[1].file
+    (out / "records" / name).unlink()
+    for mend in (False, True):
+        found = verify(out, Heard(), mend)
+        assert [(damage.path, damage.problem) for damage in found.damaged] == [(f"records/{name}", "is missing")]
+        assert found.well is mend
+    assert results(out) == before
+    rmtree(out / "records")
+    for mend in (False, True):
+        found = verify(out, Heard(), mend)
+        assert [(damage.path, damage.problem) for damage in found.damaged] == [
+            ("records", "the rows of 5 pictures are missing, the first: 0.png")
+        ]
+        assert found.well is mend
+    assert results(out) == before
+
+
+@pytest.mark.parametrize("away", ["pictures", "pictures/1.png", "trained"])
+def test_nothing_is_changed_while_what_it_needs_is_away(out: Path, away: str) -> None:
+    (out / "masks" / "0.png").unlink()
+    (out.parent / away).rename(out.parent / "elsewhere")
+    before = results(out)
+    found = verify(out, Heard())
+    assert not found.well
+    (damage,) = found.damaged
+    assert damage.advice.startswith("nothing is changed, as it cannot be made again now: ")
+    assert results(out) == before
+    (out.parent / "elsewhere").rename(out.parent / away)
+    assert verify(out, Heard()).well

@@ -49,3 +49,22 @@ def test_a_run_at_a_url_is_mended(s3, bucket, folder, tmp_path, monkeypatch, cap
         found = json.loads(capsys.readouterr().out)
         assert [damage["path"] for damage in found["damaged"]] == [shard.removeprefix("runs/one/"), "masks/0.png"]
     assert results() == before
+
+    for name in "0123":  # as a folder does, the index tells the name
+        s3.client().delete_object(Bucket=bucket, Key=f"runs/one/overlays/{name}.jpg")
+    s3.client().delete_object(Bucket=bucket, Key=shard)
+    (tmp_path / "3.png").rename(tmp_path / "3.away")
+    damaged = results()
+    for code in (1, 0):
+        capsys.readouterr()
+        assert run(["verify", str(folder), "--json", "--quiet"]) == code
+        found = json.loads(capsys.readouterr().out)["damaged"]
+        assert [damage["path"] for damage in found] == [
+            shard.removeprefix("runs/one/"),
+            *(f"overlays/{name}.jpg" for name in "01"),
+        ]
+        assert all("the first: 3.png" in damage["advice"] for damage in found) is (code == 1)
+        if code == 1:
+            assert results() == damaged
+            (tmp_path / "3.away").rename(tmp_path / "3.png")
+    assert results() == before

@@ -11,6 +11,9 @@ from advcam.cli.engines import Engines, opened
 from advcam.errors import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from advcam.pipeline.damage import Damage
     from advcam.pipeline.verify import Verification
 
 _WELL, _DAMAGED = 0, 1
@@ -41,9 +44,13 @@ def verify(
     from advcam.pipeline.verify import verify as run_verify
     from advcam.store.places import place
 
+    def named(damaged: "Sequence[Damage]") -> None:
+        if not json_:
+            _name(damaged)
+
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     with opened(engines, "cpu") as engine, ChainWatch(console, quiet) as watch:
-        found = run_verify(place(run), watch, not dry_run, engine)
+        found = run_verify(place(run), watch, not dry_run, engine, named)
     if json_:
         sys.stdout.write(json.dumps(asdict(found), ensure_ascii=False) + "\n")
     else:
@@ -51,12 +58,17 @@ def verify(
     return _WELL if found.well else _DAMAGED
 
 
-def _say(found: "Verification", dry_run: bool, quiet: bool) -> None:
-    """What is damaged, a line each, and how it stands in the end."""
+def _name(damaged: "Sequence[Damage]") -> None:
+    """What is damaged, a line each."""
     console = Console(highlight=False, markup=False, emoji=False)
-    for damage in found.damaged:
+    for damage in damaged:
         advice = f"; {damage.advice}" if damage.advice else ""
         console.print(f"{damage.path}: {damage.problem}{advice}", soft_wrap=True)
+
+
+def _say(found: "Verification", dry_run: bool, quiet: bool) -> None:
+    """How it stands in the end."""
+    console = Console(highlight=False, markup=False, emoji=False)
     for id_, reason in found.skipped:
         console.print(f"not made again, {id_}: {reason}", soft_wrap=True)
     if quiet:
@@ -73,6 +85,8 @@ def _state(found: "Verification", dry_run: bool) -> str:
     damaged = f"{len(found.damaged):,} damaged or missing"
     if found.well:
         return f"{damaged}, made again"
+    if any(damage.advice for damage in found.damaged):
+        return f"{damaged}, and nothing is changed: see the advice"
     if dry_run:
         return f"{damaged}; without --dry-run they are made again"
     return f"{damaged}, not all of it could be made again"

@@ -1,33 +1,39 @@
 """What of a run is damaged or missing, found by reading everything in it; nothing is changed.
 
-A shard is held against the checksum in its name. Masks, overlays and JSON files have to be readable, masks as large as
-their picture; those of a prediction are held against their digest. Networks have to hold finite numbers only.
+A shard is held against the checksum in its name, all shards against the pictures that the run knows. Masks, overlays
+and JSON files have to be readable, masks as large as their picture; those of a prediction are held against their
+digest. Networks have to hold finite numbers only.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from advcam.errors import AdvcamError, PictureError, RunError, one_line
+from advcam.pipeline.chain.classifying import NAME as CLASSIFY
+from advcam.pipeline.chain.localizing import BASELINE, LABELLED
+from advcam.pipeline.chain.localizing import NAME as LOCALIZE
+from advcam.pipeline.chain.ranking import RANKINGS, Ranked
 from advcam.pipeline.chain.recipe_file import RECIPE, read_chain
 from advcam.pipeline.chain.stage import read_record
 from advcam.pipeline.config import SETTINGS
+from advcam.pipeline.lost_rows import BOXES, PREDICTIONS, SUMMARY, counted_pictures, listed_pictures, lost_rows
 from advcam.store.class_file import parse_classes
 from advcam.store.maps import MapStore, StoredMaps
 from advcam.store.masks import read_mask
 from advcam.store.places import Place
 from advcam.store.predictions import PredictionStore, StoredPrediction, mask_digest
 from advcam.store.run import output_names
-from advcam.store.shards import ShardName
+from advcam.store.shards import ShardName, ShardStore
 from advcam.untrusted import parse_json
 
 MAPS, RECORDS = "maps", "records"
-_CONFIG, _SUMMARY, _BOXES, _PREDICTIONS = "config.json", "summary.json", "boxes.json", "predictions.json"
+_CONFIG = "config.json"
 #: Stages of a recipe whose folder holds what was trained.
 _TRAINED = {"classifier": "train", "segmenter": "segment"}
 
@@ -66,12 +72,14 @@ class Findings:
         pictures: Of which they hold a row.
         files: Others that were looked at.
         damaged: What is damaged or missing.
+        needed: Ids of the pictures that have to be there to make it again, in a run of `localize` or `predict`.
     """
 
     shards: int = 0
     pictures: int = 0
     files: int = 0
     damaged: list[Damage] = field(default_factory=list)
+    needed: dict[str, None] = field(default_factory=dict)
 
 
 def find_damage(run: Place, watcher: Watcher) -> Findings:
@@ -106,9 +114,18 @@ def is_chain(run: Place) -> bool:
     )
 
 
+def is_prediction(run: Place) -> bool:
+    """Whether a run is one of `advcam predict`, though its records may be gone; else it is one of `localize`."""
+    return any((run / name).exists() for name in (RECORDS, PREDICTIONS))
+
+
 def store_of(folder: Place) -> MapStore | PredictionStore:
     """The store of a run of `advcam localize` or `predict`."""
-    return PredictionStore(folder / RECORDS) if (folder / RECORDS).exists() else MapStore(folder / MAPS)
+    return PredictionStore(folder / RECORDS) if is_prediction(folder) else MapStore(folder / MAPS)
+
+
+#: Of the row of a picture: its size, and the digest of its mask where that is known.
+_Row: TypeAlias = tuple[tuple[int, int], str | None]
 
 
 class _Search:
@@ -119,8 +136,9 @@ class _Search:
 
     def run(self, folder: Place) -> None:
         """A run of `advcam localize` or `predict`, maybe as a stage of another."""
-        store = store_of(folder)
-        rows = self._shards(store)
+        listed = listed_pictures(folder)
+        rows = self._shards(store_of(folder), listed, counted_pictures(folder))
+        self.findings.needed |= dict.fromkeys(listed or rows)
         self._expected(folder)
         self._pictures(folder, rows)
 
@@ -133,6 +151,7 @@ class _Search:
             self.run(folder)
         for folder in sorted(out.glob(f"refined/*/{MAPS}")):
             self._shards(MapStore(folder))
+        self._shards(ShardStore(out / "predicted" / RECORDS, RANKINGS))
         self._records(out)
         others = [path for path in sorted(out.rglob("*")) if path.suffix in _CHECKS and path.is_file()]
         others = [path for path in others if not any(run in path.parents for run in runs)]
@@ -142,9 +161,10 @@ class _Search:
                 self._file(path, _CHECKS[path.suffix], _advice(path.relative_to(out)))
             self.watcher.step()
 
-    def _shards(self, store: MapStore | PredictionStore) -> dict[str, tuple[tuple[int, int], str | None]]:
-        """Of each row that counts its id, and size and digest of the mask, by reading all shards."""
-        rows: dict[str, tuple[tuple[int, int], str | None]] = {}
+    def _shards(self, store: ShardStore[Any], listed: Sequence[str] = (), count: int = 0) -> dict[str, _Row]:
+        """The row of each picture that counts, by reading all shards; `listed` and `count`: see `lost_rows`."""
+        rows: dict[str, _Row] = {}
+        damaged = []
         names = store.names()
         self.watcher.start("shards", len(names))
         for name in names:
@@ -153,10 +173,14 @@ class _Search:
                 if store.fits_its_name(name):
                     rows |= _rows(store, name)
                 else:
+                    damaged.append(name)
                     self._found(path, "its bytes are not those that were written")
             except RunError as error:  # of another version, or a disk that cannot be read: nothing to be removed
+                damaged.append(name)
                 self._found(path, one_line(error), "nothing is changed; see the reason")
             self.watcher.step()
+        for path, problem in lost_rows(store, rows, damaged, listed, count):
+            self._found(path, problem)
         self.findings.shards += len(names)
         self.findings.pictures += len(rows)
         return rows
@@ -167,40 +191,47 @@ class _Search:
             folder / _CONFIG, _read_config, "put a copy of it back, or do the run again in another folder", needed=True
         )
         alone = folder == self.folder  # else the stage of a recipe, which knows them
-        self._file(folder / SETTINGS, _read_json, "give the command of this run again" if alone else "", needed=alone)
+        command = "give the command of this run again, which writes it anew, then verify again"
+        self._file(folder / SETTINGS, _read_json, command if alone else "", needed=alone)
         self._file(
             folder / "classes.json",
             lambda path: parse_classes(path.read_bytes()),
             "put a copy of it back; without one, delete it and masks/ and verify again: both are made anew",
             needed=True,
         )
-        results = [_SUMMARY, _BOXES] + ([_PREDICTIONS] if (folder / RECORDS).exists() else [])
+        results = [SUMMARY, BOXES] + ([PREDICTIONS] if is_prediction(folder) else [])
         ended = any((folder / name).exists() for name in results)
         for name in results:
             self._file(folder / name, _read_json, needed=ended)
 
-    def _pictures(self, folder: Place, rows: dict[str, tuple[tuple[int, int], str | None]]) -> None:
+    def _pictures(self, folder: Place, rows: dict[str, _Row]) -> None:
         """Masks and overlays of the pictures that are done."""
         names, overlays = output_names(list(rows)), _overlays(folder)
         self.watcher.start("masks", len(rows))
         for id_, (size, digest) in rows.items():
+            before = len(self.findings.damaged)
             mask = _output(folder / "masks", names[id_], id_, ".png")
             self._file(mask, lambda path, size=size, digest=digest: _check_mask(path, size, digest), needed=True)
             if overlays:
                 overlay = _output(folder / "overlays", names[id_], id_, ".jpg")
                 self._file(overlay, _check_picture, needed=True)
+            if len(self.findings.damaged) > before:
+                self.findings.needed[id_] = None
             self.watcher.step()
 
     def _records(self, out: Path) -> None:
-        """What is kept of each stage, and whether a stage has as many masks as it wrote."""
+        """What is kept of each stage, whether its folder is there, and whether it has as many masks as it wrote."""
         for path in sorted((out / "stages").glob("*.json")):
             self._file(path, read_record, "delete it: its stage is done anew by the recipe")
             try:
-                facts = dict(read_record(path).facts)
+                record = read_record(path)
             except RunError:
                 continue
+            store = _store_of_stage(out, path.stem)
+            if record.done and store is not None and not store.exists():
+                self._found(store, "is missing")
             masks = out / {"predict": "predictions"}.get(path.stem, path.stem) / "masks"
-            wanted = facts.get("masks", "")
+            wanted = dict(record.facts).get("masks", "")
             found = sum(1 for _ in masks.rglob("*.png"))
             if wanted.isdecimal() and found < int(wanted):
                 self._found(masks, f"holds {found} of {wanted} masks")
@@ -222,15 +253,24 @@ class _Search:
         self.findings.damaged.append(Damage(inside.replace("\\", "/"), problem.replace(f"{path} ", ""), advice))
 
 
-def _rows(
-    store: MapStore | PredictionStore, name: ShardName
-) -> Iterator[tuple[str, tuple[tuple[int, int], str | None]]]:
-    row: StoredMaps | StoredPrediction
+def _rows(store: ShardStore[Any], name: ShardName) -> Iterator[tuple[str, _Row]]:
+    row: StoredMaps | StoredPrediction | Ranked
     for row in store.read(name):
         if isinstance(row, StoredMaps):
             yield row.sample_id, (row.attribution.image_size, None)
-        else:
+        elif isinstance(row, StoredPrediction):
             yield row.sample_id, (row.image_size, row.mask)
+        else:
+            yield row.sample_id, ((0, 0), None)  # a ranking, of which there is no mask
+
+
+def _store_of_stage(out: Path, name: str) -> Path | None:
+    """What a stage that makes maps or rankings leaves at least."""
+    if name.startswith("refine-"):
+        return out / "refined" / name.removeprefix("refine-") / MAPS
+    if name.removesuffix(LABELLED) in (LOCALIZE, BASELINE):
+        return out / name / _CONFIG
+    return out / "predicted" / RECORDS if name == CLASSIFY else None
 
 
 def _output(folder: Place, name: str, id_: str, extension: str) -> Place:
@@ -273,11 +313,14 @@ def _check_picture(path: Place) -> None:
 
 
 def _read_json(path: Place) -> object:
-    return parse_json(path.read_bytes())
+    try:
+        return parse_json(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"is no valid JSON ({one_line(error)})") from error
 
 
 def _read_config(path: Place) -> None:
-    content = parse_json(path.read_bytes())
+    content = _read_json(path)
     if not isinstance(content, dict) or not {"advcam_run", "maps", "outputs", "fingerprints"} <= content.keys():
         raise ValueError("it holds no settings of a run")
 

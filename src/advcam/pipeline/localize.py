@@ -113,6 +113,17 @@ def plan(settings: LocalizeSettings) -> Plan:
     return _plan(settings, work, method, left, _TRIED_IF_ASKED)
 
 
+def pictures_of_run(settings: LocalizeSettings, engine: Engine | None = None) -> Sequence[Sample]:
+    """The pictures of a run, once it is known that `localize` would go on with it; nothing of it is changed.
+
+    Raises:
+        AdvcamError: As `localize`.
+    """
+    classifier, method, work = _prepared(settings, engine)
+    with RunDirectory.open(settings.out, settings.sections(classifier.fingerprint(), method.precision)):
+        return work.samples
+
+
 def localize(
     settings: LocalizeSettings, progress: Progress, command: str = "", engine: Engine | None = None
 ) -> Summary:
@@ -130,12 +141,7 @@ def localize(
     Raises:
         AdvcamError: No pictures, unknown labels, a classifier or settings that do not fit, an unusable run directory.
     """
-    device = leading_device(settings.model.device, settings.method.precision, engine)
-    classifier = load_classifier(
-        settings.model.model, device=device, **settings.model.model_dump(exclude={"model", "device"})
-    )
-    method = create_method(settings.method.method, classifier, **settings.method.chosen())
-    work = find_work(settings, classifier)
+    classifier, method, work = _prepared(settings, engine)
     with (
         RunDirectory.open(settings.out, settings.sections(classifier.fingerprint(), method.precision)) as run,
         session(run.folder) as died,
@@ -153,6 +159,16 @@ def localize(
             raise job.failed or error from error  # what happened first
         run.record_outputs()
     return summary
+
+
+def _prepared(settings: LocalizeSettings, engine: Engine | None) -> tuple[Classifier, Method, Work]:
+    """What a run needs."""
+    device = leading_device(settings.model.device, settings.method.precision, engine)
+    classifier = load_classifier(
+        settings.model.model, device=device, **settings.model.model_dump(exclude={"model", "device"})
+    )
+    method = create_method(settings.method.method, classifier, **settings.method.chosen())
+    return classifier, method, find_work(settings, classifier)
 
 
 class _Job:

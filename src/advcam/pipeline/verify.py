@@ -1,24 +1,27 @@
 """`advcam verify`: is everything in a run as it was written? What is not is removed and made again, and only that.
 
-What cannot be made again, such as the only copy of a trained network, is named and stays; and while there is such a
-thing nothing is changed, as what is made again would stand on it.
+What cannot be made again, such as the only copy of a trained network, or anything while its pictures are away, is named
+and stays; and while there is such a thing nothing is changed, as what is made again would stand on it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
-from advcam.errors import RunError
+from advcam.errors import AdvcamError, RunError, counted, one_line
 from advcam.pipeline.chain.opening import locked
 from advcam.pipeline.chain.recipe_file import RECIPE, read_chain
 from advcam.pipeline.chain.run import Chain, open_chain
 from advcam.pipeline.chain.stage import Stage, Stepping, Watcher
-from advcam.pipeline.config import SETTINGS, LocalizeSettings, kept_settings
-from advcam.pipeline.damage import MAPS, RECORDS, Damage, Findings, find_damage, is_chain, store_of
-from advcam.pipeline.localize import Plan, Summary, localize
+from advcam.pipeline.config import LocalizeSettings, kept_settings
+from advcam.pipeline.damage import MAPS, Damage, Findings, find_damage, is_chain, is_prediction, store_of
+from advcam.pipeline.localize import Plan, Summary, localize, pictures_of_run
 from advcam.pipeline.predicting.predict import PredictSummary, predict_pictures
+from advcam.pipeline.predicting.predict import pictures_of_run as pictures_of_prediction
 from advcam.pipeline.predicting.settings import PredictSettings
+from advcam.pipeline.shard_maps import file_bytes
 from advcam.pipeline.shards import Engine
 from advcam.store.files import remove_leftovers, try_lock
 from advcam.store.maps import MapStore
@@ -50,7 +53,17 @@ class Verification:
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
-def verify(run: Place, watcher: Watcher, mend: bool = True, engine: Engine | None = None) -> Verification:
+#: Hears what is damaged before anything is changed.
+Named: TypeAlias = Callable[[Sequence[Damage]], None]
+
+
+def verify(
+    run: Place,
+    watcher: Watcher,
+    mend: bool = True,
+    engine: Engine | None = None,
+    named: Named = lambda damaged: None,
+) -> Verification:
     """Look at everything in a run, and make again what is damaged or missing.
 
     Args:
@@ -58,18 +71,21 @@ def verify(run: Place, watcher: Watcher, mend: bool = True, engine: Engine | Non
         watcher: Hears of everything.
         mend: Else nothing is changed.
         engine: Brings what is made again to processes; None: this process does it.
+        named: Hears what is damaged before anything is changed.
 
     Raises:
         AdvcamError: It is no run, another process works in it, or what is made again fails as it would in the run.
     """
     if not mend:
-        return _verification(run, find_damage(run, watcher))
+        found = find_damage(run, watcher)
+        named(found.damaged)
+        return _verification(run, found)
     if is_chain(run) and isinstance(run, Path):
-        found, skipped = _mend_chain(run, watcher, engine)
+        found, skipped = _mend_chain(run, watcher, engine, named)
     else:
-        found, skipped = _mend_run(run, watcher, engine)
+        found, skipped = _mend_run(run, watcher, engine, named)
     result = _verification(run, found)
-    if found.damaged and not any(damage.advice for damage in found.damaged):
+    if found.damaged and not _lasting(found):
         result.well = not skipped and not find_damage(run, watcher).damaged
         result.skipped = skipped
     return result
@@ -79,26 +95,62 @@ def _verification(run: Place, found: Findings) -> Verification:
     return Verification(str(run), found.shards, found.pictures, found.files, found.damaged, not found.damaged)
 
 
-def _mend_run(run: Place, watcher: Watcher, engine: Engine | None) -> tuple[Findings, list[tuple[str, str]]]:
+def _lasting(found: Findings) -> bool:
+    """Whether something is damaged that is not made again."""
+    return any(damage.advice for damage in found.damaged)
+
+
+def _mend_run(
+    run: Place, watcher: Watcher, engine: Engine | None, named: Named
+) -> tuple[Findings, list[tuple[str, str]]]:
     """A run of `advcam localize` or `predict`: the command that made it is given again."""
     with _alone(run):
         found = find_damage(run, watcher)
-        lasting = [damage for damage in found.damaged if damage.advice]
-        if any(damage.path != SETTINGS for damage in lasting):
-            return found, []
+    if found.damaged and not _lasting(found):
+        _advise(found, _obstacle(run, found, engine))
+    named(found.damaged)
+    if _lasting(found):
+        return found, []
+    with _alone(run):
         before = _skipped(run)
         _remove(run, found.damaged)
         store_of(run).clean()
-    if not found.damaged or lasting:
+    if not found.damaged:
         return found, []
     return found, [(id_, reason) for id_, reason in _given_again(run, watcher, engine) if id_ not in before]
+
+
+def _obstacle(run: Place, found: Findings, engine: Engine | None) -> str:
+    """Why the command of a run cannot be given again as it was; empty where it can."""
+    try:
+        if is_prediction(run):
+            samples = pictures_of_prediction(kept_settings(run, PredictSettings))
+        else:
+            samples = pictures_of_run(kept_settings(run, LocalizeSettings), engine)
+    except AdvcamError as error:
+        return one_line(error)
+    there = {sample.id for sample in samples if file_bytes(sample) >= 0}
+    return _away([id_ for id_ in found.needed if id_ not in there])
+
+
+def _away(ids: Sequence[str]) -> str:
+    if not ids:
+        return ""
+    return f"{counted(len(ids), 'picture')} of the run cannot be found, the first: {ids[0]}; put what is missing back"
+
+
+def _advise(found: Findings, obstacle: str) -> None:
+    """Say of everything that is damaged what keeps it from being made again."""
+    if obstacle:
+        advice = f"nothing is changed, as it cannot be made again now: {obstacle}; then verify again"
+        found.damaged = [replace(damage, advice=damage.advice or advice) for damage in found.damaged]
 
 
 def _given_again(run: Place, watcher: Watcher, engine: Engine | None) -> list[tuple[str, str]]:
     """Give the command of a run again; the pictures that it cannot use."""
     told = _Heard(watcher)
     summary: Summary | PredictSummary
-    if (run / RECORDS).exists():
+    if is_prediction(run):
         summary = predict_pictures(kept_settings(run, PredictSettings), told, engine)
     else:
         summary = localize(kept_settings(run, LocalizeSettings), told, engine=engine)
@@ -107,20 +159,32 @@ def _given_again(run: Place, watcher: Watcher, engine: Engine | None) -> list[tu
     return summary.skipped
 
 
-def _mend_chain(run: Path, watcher: Watcher, engine: Engine | None) -> tuple[Findings, list[tuple[str, str]]]:
+def _mend_chain(
+    run: Path, watcher: Watcher, engine: Engine | None, named: Named
+) -> tuple[Findings, list[tuple[str, str]]]:
     """A run of a recipe: the stages whose files are damaged go on with what is there."""
-    with locked(run):
+    with locked(run), ExitStack() as stack:
         found = find_damage(run, watcher)
-        if any(damage.advice for damage in found.damaged):
-            return found, []
         if not found.damaged:
             _remove(run, ())
             return found, []
-        with open_chain(read_chain(str(run / RECIPE)), run, engine=engine) as chain:
-            found.damaged = [_owned(chain, damage) for damage in found.damaged]
-            if any(damage.advice for damage in found.damaged):
-                return found, []
-            return found, _redone(chain, found.damaged, watcher)
+        if not _lasting(found):
+            try:
+                chain = stack.enter_context(open_chain(read_chain(str(run / RECIPE)), run, engine=engine))
+            except AdvcamError as error:
+                _advise(found, one_line(error))
+            else:
+                _advise(found, _away(_pictures_away(chain)))
+                found.damaged = [_owned(chain, damage) for damage in found.damaged]
+        named(found.damaged)
+        return found, [] if _lasting(found) else _redone(chain, found.damaged, watcher)
+
+
+def _pictures_away(chain: Chain) -> list[str]:
+    """Ids of the pictures of a chain whose files are gone."""
+    pictures = chain.pictures
+    groups = (pictures.masks, pictures.labelled, pictures.train, pictures.val, pictures.test)
+    return list(dict.fromkeys(sample.id for group in groups for sample in group if file_bytes(sample) < 0))
 
 
 def _redone(chain: Chain, damaged: Sequence[Damage], watcher: Watcher) -> list[tuple[str, str]]:
@@ -142,6 +206,8 @@ def _redone(chain: Chain, damaged: Sequence[Damage], watcher: Watcher) -> list[t
 
 def _owned(chain: Chain, damage: Damage) -> Damage:
     """With advice where no stage would make the file again as it was."""
+    if damage.advice:
+        return damage
     owner = next((stage for stage in chain.stages if _owns(chain, stage, damage)), None)
     if owner is None:
         return replace(damage, advice="no stage of the recipe makes it; put a copy of it back, or delete it")
@@ -159,7 +225,7 @@ def _remove(run: Place, damaged: Sequence[Damage]) -> None:
     """What is damaged, and what dead processes left; pieces whose rows all lie in shards go with the next session."""
     for damage in damaged:
         path = run / damage.path
-        if not damage.advice and path.is_file():
+        if path.is_file():
             path.unlink()
     remove_leftovers(run, everywhere=True)
     if isinstance(run, Path):

@@ -183,6 +183,11 @@ class ShardStore(Generic[Row]):
             with replacing(self.folder / _INDEX) as file:
                 pq.write_table(index.table(), file, compression="zstd")
 
+    def indexed(self) -> dict[ShardName, set[int]]:
+        """The shards that `_index.parquet` knows, there or not, and the digests of the ids of their pictures."""
+        named = ((ShardName.parse(file), keys) for file, keys in self._read_index().items())
+        return {name: set(keys["id"].tolist()) for name, keys in named if name is not None}
+
     def read(self, name: ShardName) -> Iterator[Row]:
         """The rows of one shard, one after the other.
 

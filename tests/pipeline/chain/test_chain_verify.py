@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, rmtree
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from chains import Heard, files, run, settings
 from safetensors.torch import load_file, save_file
 
 from advcam.datasets.synthetic.catalogue import write_dataset
+from advcam.datasets.synthetic.wsol import write_wsol
 from advcam.pipeline.chain.run import Chain
 from advcam.pipeline.verify import Verification, verify
 from advcam.store.maps import MapStore
@@ -84,6 +85,54 @@ def test_damaged_stages_go_on_with_what_is_there_and_the_others_are_left_alone(o
     assert verified(out)[0].damaged == []
 
 
+def test_shards_and_stages_that_are_gone_are_made_again(out: Path) -> None:
+    before = results(out)
+    (shard,) = (out / "localize" / "maps").glob("part-*")
+    (refined,) = (out / "refined" / "affinity" / "maps").glob("part-*")
+    shard.unlink()
+    refined.unlink()
+    for mend in (False, True):
+        found, _ = verified(out, mend)
+        assert [(one.path, one.problem, one.advice) for one in found.damaged] == [
+            (f"localize/maps/{shard.name}", "is missing", ""),
+            (f"refined/affinity/maps/{refined.name}", "is missing", ""),
+        ]
+        assert found.well is mend
+    assert results(out) == before
+    rmtree(out / "refined")
+    rmtree(out / "localize")
+    for mend in (False, True):
+        found, _ = verified(out, mend)
+        assert [(one.path, one.problem) for one in found.damaged if one.path != "localize/masks"] == [
+            ("localize/config.json", "is missing"),
+            ("refined/affinity/maps", "is missing"),
+        ]
+        assert found.well is mend
+    assert results(out) == before
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_nothing_is_changed_while_the_pictures_are_away(out: Path, whole: Path, everything: bool) -> None:
+    (shard,) = (out / "localize" / "maps").glob("part-*")
+    cut(shard)
+    data = whole.parent / "data"
+    away = data if everything else next(path for path in sorted(data.rglob("*.jpg")))
+    before = files(out)
+    away.rename(elsewhere := whole.parent / "elsewhere")
+    try:
+        found, heard = verified(out)
+    finally:
+        elsewhere.rename(away)
+    assert not found.well
+    assert [one.path for one in found.damaged] == [f"localize/maps/{shard.name}"]
+    advice = found.damaged[0].advice
+    assert advice.startswith("nothing is changed, as it cannot be made again now: ")
+    assert ("data" if everything else "1 picture of the run cannot be found, the first: ") in advice
+    assert heard.stages == {}
+    assert files(out) == before
+    assert verified(out)[0].well
+
+
 @pytest.mark.parametrize("damage", ["cut", "NaN"])
 def test_the_only_copy_of_a_network_is_named_and_nothing_is_changed(out: Path, damage: str) -> None:
     network = out / "classifier" / "best.safetensors"
@@ -142,3 +191,22 @@ def test_a_stage_that_is_reopened_is_finished_by_the_recipe(out: Path, whole: Pa
     assert chain.records.state(stage) == "to be finished"
     assert run(made, out)["pseudo"] == "to be finished"
     assert chain.records.state(stage) == "done"
+
+
+def test_rankings_that_are_damaged_or_gone_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("advcam.pipeline.chain.classifying.SHARD_PICTURES", 2)
+    write_wsol(tmp_path / "data", 5)
+    run(settings(tmp_path / "data", train="train", val="val", masks="test"), tmp_path / "run", until="classify")
+    out = tmp_path / "run"
+    before = files(out / "predicted")
+    first, second, *_ = sorted((out / "predicted" / "records").glob("part-*"))
+    cut(first)
+    second.unlink()
+    for mend in (False, True):
+        found, _ = verified(out, mend)
+        assert [(one.path, one.problem) for one in found.damaged] == [
+            (f"predicted/records/{first.name}", "its bytes are not those that were written"),
+            (f"predicted/records/{second.name}", "is missing"),
+        ]
+        assert found.well is mend
+    assert files(out / "predicted") == before

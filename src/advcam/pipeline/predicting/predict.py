@@ -75,6 +75,18 @@ class Watcher(Protocol):
         """A picture cannot be used."""
 
 
+def pictures_of_run(settings: PredictSettings) -> Sequence[Sample]:
+    """The pictures of a run, once it is known that `predict_pictures` would go on with it; nothing of it is changed.
+
+    Raises:
+        AdvcamError: As `predict_pictures`.
+    """
+    segmenter = load_segmenter(settings.segmenter, settings.device)
+    work = _find_work(settings, segmenter)
+    with RunDirectory.open(settings.out, settings.sections(segmenter)):
+        return work.samples
+
+
 def predict_pictures(settings: PredictSettings, watcher: Watcher, engine: Engine | None = None) -> PredictSummary:
     """Run, or continue, a prediction.
 
