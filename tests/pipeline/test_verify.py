@@ -112,6 +112,7 @@ def test_a_run_that_is_well(out: Path, capsys: pytest.CaptureFixture[str], compu
             "files": 2 * COUNT + 5,
             "damaged": [],
             "well": True,
+            "unfinished": False,
             "skipped": [],
         }
     assert content(out) == before
@@ -192,6 +193,20 @@ def test_what_cannot_be_made_again_stays_and_nothing_is_changed(
     assert computed == []
 
 
+def test_without_class_numbers_the_masks_are_made_anew_as_the_advice_says(
+    out: Path, capsys: pytest.CaptureFixture[str], computed: list[str]
+):
+    before = content(out)
+    (out / "classes.json").unlink()
+    code, found = verified(capsys, out)
+    assert code == 1
+    assert "delete it and masks/ and verify again" in found["damaged"][0]["advice"]
+    rmtree(out / "masks")
+    assert verified(capsys, out)[0] == 0
+    assert computed == []
+    assert content(out) == before
+
+
 @pytest.mark.parametrize("settings", [None, '{"inputs": 3}'])
 def test_without_its_settings_a_run_is_mended_by_its_own_command(
     out: Path, capsys: pytest.CaptureFixture[str], computed: list[str], settings: str | None
@@ -254,6 +269,28 @@ def test_pictures_without_a_row_are_named_where_no_index_names_their_shard(
     assert content(out) == before
 
 
+def test_a_mending_that_is_interrupted_leaves_a_run_that_is_not_finished(
+    out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    before = content(out)
+    flip(shards(out)[0], 100)
+    add = ShardRows.add
+
+    def interrupted(self: ShardRows, row: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ShardRows, "add", interrupted)
+    with pytest.raises(SystemExit, match="130"):
+        run(["verify", str(out), "--quiet"])
+    monkeypatch.setattr(ShardRows, "add", add)
+    capsys.readouterr()
+    assert run(["verify", str(out)]) == 0
+    assert capsys.readouterr().out.startswith("the run is not finished: the command that made it goes on with it\n")
+    assert run(command(out)) == 0
+    assert content(out) == before
+    assert not verified(capsys, out)[1]["unfinished"]
+
+
 def test_a_run_that_was_interrupted_is_no_damaged_one(out: Path, capsys: pytest.CaptureFixture[str]):
     shards(out)[3].unlink()
     for name in ("boxes.json", "summary.json", "maps/_index.parquet"):
@@ -261,7 +298,8 @@ def test_a_run_that_was_interrupted_is_no_damaged_one(out: Path, capsys: pytest.
     assert verified(capsys, out)[0] == 0  # killed before its end: nothing lists its pictures
     (out / "boxes.json").write_text('{"pictures": {"00.png": {}}}')
     (out / "summary.json").write_text(json.dumps({"pictures": COUNT, "skipped": [], "interrupted": True}))
-    assert verified(capsys, out)[0] == 0
+    code, found = verified(capsys, out)
+    assert (code, found["unfinished"]) == (0, True)
 
 
 @pytest.mark.parametrize("damaged", ["shard", "mask", "boxes.json"])

@@ -71,6 +71,8 @@ def _say(found: "Verification", dry_run: bool, quiet: bool) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     for id_, reason in found.skipped:
         console.print(f"not made again, {id_}: {reason}", soft_wrap=True)
+    if found.unfinished:
+        console.print("the run is not finished: the command that made it goes on with it", soft_wrap=True)
     if quiet:
         return
     looked = ", ".join(

@@ -10,11 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-import torch
-from PIL import Image
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
-from advcam.errors import AdvcamError, PictureError, RunError, one_line
+from advcam.errors import AdvcamError, RunError, one_line
 from advcam.pipeline.chain.classifying import NAME as CLASSIFY
 from advcam.pipeline.chain.localizing import BASELINE, LABELLED
 from advcam.pipeline.chain.localizing import NAME as LOCALIZE
@@ -22,12 +20,20 @@ from advcam.pipeline.chain.ranking import RANKINGS, Ranked
 from advcam.pipeline.chain.recipe_file import RECIPE, read_chain
 from advcam.pipeline.chain.stage import read_record
 from advcam.pipeline.config import SETTINGS
-from advcam.pipeline.lost_rows import BOXES, PREDICTIONS, SUMMARY, counted_pictures, listed_pictures, lost_rows
+from advcam.pipeline.file_checks import CHECKS, check_mask, check_picture, read_config, read_json
+from advcam.pipeline.lost_rows import (
+    BOXES,
+    PREDICTIONS,
+    SUMMARY,
+    counted_pictures,
+    listed_pictures,
+    lost_rows,
+    was_interrupted,
+)
 from advcam.store.class_file import parse_classes
 from advcam.store.maps import MapStore, StoredMaps
-from advcam.store.masks import read_mask
 from advcam.store.places import Place
-from advcam.store.predictions import PredictionStore, StoredPrediction, mask_digest
+from advcam.store.predictions import PredictionStore, StoredPrediction
 from advcam.store.run import output_names
 from advcam.store.shards import ShardName, ShardStore
 from advcam.untrusted import parse_json
@@ -72,6 +78,7 @@ class Findings:
         pictures: Of which they hold a row.
         files: Others that were looked at.
         damaged: What is damaged or missing.
+        unfinished: The last session was interrupted; what it left undone is no damage.
         needed: Ids of the pictures that have to be there to make it again, in a run of `localize` or `predict`.
     """
 
@@ -79,6 +86,7 @@ class Findings:
     pictures: int = 0
     files: int = 0
     damaged: list[Damage] = field(default_factory=list)
+    unfinished: bool = False
     needed: dict[str, None] = field(default_factory=dict)
 
 
@@ -139,6 +147,7 @@ class _Search:
         listed = listed_pictures(folder)
         rows = self._shards(store_of(folder), listed, counted_pictures(folder))
         self.findings.needed |= dict.fromkeys(listed or rows)
+        self.findings.unfinished |= was_interrupted(folder)
         self._expected(folder)
         self._pictures(folder, rows)
 
@@ -153,12 +162,12 @@ class _Search:
             self._shards(MapStore(folder))
         self._shards(ShardStore(out / "predicted" / RECORDS, RANKINGS))
         self._records(out)
-        others = [path for path in sorted(out.rglob("*")) if path.suffix in _CHECKS and path.is_file()]
+        others = [path for path in sorted(out.rglob("*")) if path.suffix in CHECKS and path.is_file()]
         others = [path for path in others if not any(run in path.parents for run in runs)]
         self.watcher.start("files", len(others))
         for path in others:
             if path.parent != out / "stages":
-                self._file(path, _CHECKS[path.suffix], _advice(path.relative_to(out)))
+                self._file(path, CHECKS[path.suffix], _advice(path.relative_to(out)))
             self.watcher.step()
 
     def _shards(self, store: ShardStore[Any], listed: Sequence[str] = (), count: int = 0) -> dict[str, _Row]:
@@ -188,21 +197,21 @@ class _Search:
     def _expected(self, folder: Place) -> None:
         """The files that every finished run has."""
         self._file(
-            folder / _CONFIG, _read_config, "put a copy of it back, or do the run again in another folder", needed=True
+            folder / _CONFIG, read_config, "put a copy of it back, or do the run again in another folder", needed=True
         )
         alone = folder == self.folder  # else the stage of a recipe, which knows them
         command = "give the command of this run again, which writes it anew, then verify again"
-        self._file(folder / SETTINGS, _read_json, command if alone else "", needed=alone)
+        self._file(folder / SETTINGS, read_json, command if alone else "", needed=alone)
         self._file(
             folder / "classes.json",
             lambda path: parse_classes(path.read_bytes()),
             "put a copy of it back; without one, delete it and masks/ and verify again: both are made anew",
-            needed=True,
+            needed=(folder / "masks").exists(),  # it numbers their classes
         )
         results = [SUMMARY, BOXES] + ([PREDICTIONS] if is_prediction(folder) else [])
         ended = any((folder / name).exists() for name in results)
         for name in results:
-            self._file(folder / name, _read_json, needed=ended)
+            self._file(folder / name, read_json, needed=ended)
 
     def _pictures(self, folder: Place, rows: dict[str, _Row]) -> None:
         """Masks and overlays of the pictures that are done."""
@@ -211,10 +220,10 @@ class _Search:
         for id_, (size, digest) in rows.items():
             before = len(self.findings.damaged)
             mask = _output(folder / "masks", names[id_], id_, ".png")
-            self._file(mask, lambda path, size=size, digest=digest: _check_mask(path, size, digest), needed=True)
+            self._file(mask, lambda path, size=size, digest=digest: check_mask(path, size, digest), needed=True)
             if overlays:
                 overlay = _output(folder / "overlays", names[id_], id_, ".jpg")
-                self._file(overlay, _check_picture, needed=True)
+                self._file(overlay, check_picture, needed=True)
             if len(self.findings.damaged) > before:
                 self.findings.needed[id_] = None
             self.watcher.step()
@@ -227,6 +236,7 @@ class _Search:
                 record = read_record(path)
             except RunError:
                 continue
+            self.findings.unfinished |= not record.done
             store = _store_of_stage(out, path.stem)
             if record.done and store is not None and not store.exists():
                 self._found(store, "is missing")
@@ -293,50 +303,3 @@ def _advice(path: Path) -> str:
     if path.parts[0] == "refined" and "network" in path.parts:
         stage = f"refine-{path.parts[1]}"
     return f"put a copy of it back; without one, train again: advcam run {RECIPE} --from {stage}" if stage else ""
-
-
-def _check_mask(path: Place, size: tuple[int, int], digest: str | None) -> None:
-    _check_picture(path)
-    mask = read_mask(path)
-    if mask.shape != tuple(size):
-        raise PictureError(f"is {mask.shape[1]} x {mask.shape[0]} pixels, its picture {size[1]} x {size[0]}")
-    if digest is not None and mask_digest(mask) != digest:
-        raise PictureError("is not the mask that was written")
-
-
-def _check_picture(path: Place) -> None:
-    """Its checksums where it has some (PNG), then its pixels."""
-    with path.open("rb") as file, Image.open(file, formats=["PNG", "JPEG"]) as picture:
-        picture.verify()
-    with path.open("rb") as file, Image.open(file, formats=["PNG", "JPEG"]) as picture:
-        picture.load()
-
-
-def _read_json(path: Place) -> object:
-    try:
-        return parse_json(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"is no valid JSON ({one_line(error)})") from error
-
-
-def _read_config(path: Place) -> None:
-    content = _read_json(path)
-    if not isinstance(content, dict) or not {"advcam_run", "maps", "outputs", "fingerprints"} <= content.keys():
-        raise ValueError("it holds no settings of a run")
-
-
-def _check_network(path: Place) -> None:
-    with safe_open(str(path), framework="pt") as file:
-        for name in file.keys():  # noqa: SIM118, it is no mapping
-            tensor = file.get_tensor(name)
-            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                raise ValueError(f"{name} holds numbers that are not finite")
-
-
-#: What a file of a recipe's run has to stand, by its extension.
-_CHECKS: dict[str, Callable[[Place], object]] = {
-    ".json": _read_json,
-    ".png": _check_picture,
-    ".jpg": _check_picture,
-    ".safetensors": _check_network,
-}

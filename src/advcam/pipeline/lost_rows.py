@@ -35,6 +35,13 @@ def counted_pictures(folder: Place) -> int:
     return 0
 
 
+def was_interrupted(folder: Place) -> bool:
+    """Whether the last session of a run ended before its pictures did."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        return bool(parse_json((folder / SUMMARY).read_bytes())["interrupted"])
+    return False
+
+
 def lost_rows(
     store: ShardStore[Any],
     ids: Collection[str],

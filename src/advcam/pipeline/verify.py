@@ -41,6 +41,7 @@ class Verification:
         files: Others that were looked at.
         damaged: What was damaged or missing.
         well: Whether all is as it was written, from the beginning or by now.
+        unfinished: Its last session was interrupted; what that left undone is no damage.
         skipped: Id and reason of pictures that could not be made again.
     """
 
@@ -50,6 +51,7 @@ class Verification:
     files: int
     damaged: list[Damage]
     well: bool
+    unfinished: bool = False
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -86,13 +88,15 @@ def verify(
         found, skipped = _mend_run(run, watcher, engine, named)
     result = _verification(run, found)
     if found.damaged and not _lasting(found):
-        result.well = not skipped and not find_damage(run, watcher).damaged
+        now = find_damage(run, watcher)
+        result.well, result.unfinished = not skipped and not now.damaged, now.unfinished
         result.skipped = skipped
     return result
 
 
 def _verification(run: Place, found: Findings) -> Verification:
-    return Verification(str(run), found.shards, found.pictures, found.files, found.damaged, not found.damaged)
+    looked = found.shards, found.pictures, found.files
+    return Verification(str(run), *looked, found.damaged, not found.damaged, found.unfinished)
 
 
 def _lasting(found: Findings) -> bool:

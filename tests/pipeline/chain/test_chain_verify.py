@@ -189,6 +189,8 @@ def test_a_stage_that_is_reopened_is_finished_by_the_recipe(out: Path, whole: Pa
     stage = next(stage for stage in chain.stages if stage.name == "pseudo")
     chain.records.reopen(stage)
     assert chain.records.state(stage) == "to be finished"
+    found, _ = verified(out)
+    assert (found.well, found.unfinished) == (True, True)
     assert run(made, out)["pseudo"] == "to be finished"
     assert chain.records.state(stage) == "done"
 
