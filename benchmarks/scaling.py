@@ -5,9 +5,9 @@
     python benchmarks/scaling.py --driver 1000 50000
 
 The first form localizes the same pictures (JPEG files below a folder) by one and by two single-core workers of a Ray
-cluster on this machine, and again, and gives the best of each: pictures a second from the moment when every worker may
-have returned two shards (of four pictures) to the last picture, since a run of hours starts its workers once; `whole`
-are the seconds with everything around it. AdvCAM at three scales, `--effort fast`, float32.
+cluster on this machine, and again, and gives the best of each: pictures a second from the moment when each of the most
+workers may have returned two shards (of four pictures) to the last picture, since a run of hours starts its workers
+once; `whole` are the seconds with everything around it. AdvCAM at three scales, `--effort fast`, float32.
 
 `--driver` gives the peak memory of the driver, which lists the pictures, hands them out, collects the results and
 writes boxes.json, at several numbers of tiny pictures. The stages are stand-ins that keep a row and answer with a box.
@@ -89,8 +89,8 @@ class Boxes(Rows):
         return ShardResult(shard.first, shard.last, tuple(answer), answer=answer)
 
 
-def scaled(photographs: Path, pictures: int, workers: int, method: str) -> dict[str, float]:
-    """Seconds of one localization."""
+def scaled(photographs: Path, pictures: int, workers: int, method: str, warm: int) -> dict[str, float]:
+    """Speed of one localization, from the `warm`-th picture to the last one."""
     found = sorted(photographs.rglob("*.jpg"))
     inputs = tuple(str(path) for path in found[:: max(1, len(found) // pictures)][:pictures])
     chosen = {"method": method, **(_FAST if method == "advcam" else {})}
@@ -105,7 +105,6 @@ def scaled(photographs: Path, pictures: int, workers: int, method: str) -> dict[
             outputs={"report_pictures": 0},
         )
         localize(settings, clock, engine=engine)
-    warm = 2 * workers * _SHARD
     seconds = clock.done[-1] - clock.done[warm - 1]
     return {"pictures_per_second": (len(clock.done) - warm) / seconds, "whole": time.monotonic() - started}
 
@@ -172,13 +171,11 @@ def main() -> None:
     parser.add_argument("--method", default="advcam")
     parser.add_argument("--driver", type=int, nargs="+", default=[])
     parser.add_argument("--case", action="store_true")
+    parser.add_argument("--warm", type=int, default=0)
     options = parser.parse_args()
     if options.case:
-        found = (
-            driver(options.driver[0])
-            if options.driver
-            else scaled(options.photographs, options.pictures, options.workers[0], options.method)
-        )
+        asked = (options.photographs, options.pictures, options.workers[0], options.method, options.warm)
+        found = driver(options.driver[0]) if options.driver else scaled(*asked)
         print(json.dumps(found))
         return
     result: dict[str, Any] = {"machine": f"{platform.machine()}, {os.cpu_count()} cores"}
@@ -186,6 +183,7 @@ def main() -> None:
         result["driver"] = {count: case(["--driver", str(count)]) for count in options.driver}
     else:
         shared = [str(options.photographs), "--pictures", str(options.pictures), "--method", options.method]
+        shared += ["--warm", str(2 * max(options.workers) * _SHARD)]  # the same pictures, whoever works on them
         for _ in range(options.repeat):
             for workers in options.workers:
                 found = case([*shared, "--workers", str(workers)])
