@@ -19,6 +19,7 @@ from advcam.datasets.labels import label_samples
 from advcam.datasets.pictures import find_pictures
 from advcam.errors import LabelError, RunError, SettingError
 from advcam.pipeline.config import keep_settings
+from advcam.pipeline.leading import leading_device
 from advcam.pipeline.operations.recording import RecordingEngine
 from advcam.pipeline.operations.telemetry import Telemetry
 from advcam.pipeline.predicting.outputs import PredictionOutputs
@@ -101,7 +102,8 @@ def predict_pictures(settings: PredictSettings, watcher: Watcher, engine: Engine
     Raises:
         AdvcamError: No pictures, unknown labels, no trained network, an unusable run directory.
     """
-    segmenter = load_segmenter(settings.segmenter, settings.device)
+    device = leading_device(settings.device, settings.inference.precision, engine)
+    segmenter = load_segmenter(settings.segmenter, device)
     work = _find_work(settings, segmenter)
     with (
         RunDirectory.open(settings.out, settings.sections(segmenter)) as run,
@@ -253,7 +255,7 @@ class _Job:
 
         settings, index = self.settings, self.outputs.store.index()
         todo = shards_left(self.work.samples, settings.shard_pictures, self._done(), index, given)
-        task = PredictTask(settings, self.segmenter)
+        task = PredictTask(settings.pinned(self.segmenter), self.segmenter)
         engine = RecordingEngine(self.engine, self.telemetry)
         for result in kept(engine.map(task, todo, _Told(self.watcher, computed))):
             summary.skipped += result.skipped

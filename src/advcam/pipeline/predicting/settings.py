@@ -43,10 +43,14 @@ class PredictSettings(Settings):
 
     def sections(self, segmenter: Segmenter) -> dict[str, dict[str, JSON]]:
         """The two sections of the run's config.json: what decides the masks, and what is made of them."""
-        weight = next(segmenter.network.parameters())
-        precision = str(resolve(self.inference.precision, weight)).removeprefix("torch.")
-        deciding = {**self.inference.model_dump(mode="json"), "precision": precision, "segmenter": _digest(segmenter)}
+        deciding = {**self.pinned(segmenter).inference.model_dump(mode="json"), "segmenter": _digest(segmenter)}
         return {"maps": deciding, "outputs": {"boxes": self.boxes, "overlays": self.overlays}}
+
+    def pinned(self, segmenter: Segmenter) -> "PredictSettings":
+        """The same with what "auto" precision means for a network, for machines of all kinds."""
+        precision = str(resolve(self.inference.precision, next(segmenter.network.parameters())))
+        inference = self.inference.model_copy(update={"precision": precision.removeprefix("torch.")})
+        return self.model_copy(update={"inference": inference})
 
 
 def predict_settings(**values: object) -> PredictSettings:
