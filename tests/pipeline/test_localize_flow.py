@@ -1,6 +1,7 @@
 """A run that hands several pictures over at once gives what it gives one by one; the plan, and the estimate."""
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from torch import Tensor, nn
 
 from advcam import Classifier
 from advcam.cli.app import run
-from advcam.cli.watch import duration
+from advcam.cli.watch import Quiet, duration
 from advcam.pipeline import estimate as room
 from advcam.pipeline.config import localize_settings
+from advcam.pipeline.localize import localize as run_localize
 from advcam.pipeline.localize import plan
+from advcam.pipeline.shards import LocalEngine, Shard, ShardResult, ShardTask, Told
 
 SIZES = ((40, 40), (64, 48), (64, 48), (48, 64), (64, 48), (90, 50))
 
@@ -140,3 +143,27 @@ def test_no_estimate_from_pictures_that_cannot_be_read(folder: Path):
 )
 def test_durations_in_words(seconds: float, words: str):
     assert duration(seconds) == words
+
+
+class ToldToEnd(LocalEngine):
+    """A cluster whose driver is told to end after two shards."""
+
+    remote = True
+
+    def map(self, task: ShardTask, shards: Iterable[Shard], told: Told) -> Iterator[ShardResult]:
+        for number, result in enumerate(super().map(task, shards, told)):
+            yield result
+            if number == 1:
+                raise KeyboardInterrupt
+
+
+def test_a_run_on_a_cluster_that_is_told_to_end_begins_nothing_more(folder: Path):
+    source = {"inputs": (str(folder / "pictures"),), "labels": str(folder / "labels.csv"), "out": folder / "run"}
+    settings = localize_settings(**source, method={"method": "cam", "scales": (1.0,)}, shard_pictures=2)
+    summary = run_localize(settings, Quiet(), engine=ToldToEnd())
+    assert (summary.interrupted, summary.computed) == (True, 4)
+    assert json.loads((folder / "run" / "summary.json").read_text())["interrupted"] is True
+    assert not (folder / "run" / "boxes.json").exists()
+    summary = run_localize(settings, Quiet())
+    assert (summary.interrupted, summary.computed, summary.already_done) == (False, 2, 4)
+    assert len(json.loads((folder / "run" / "boxes.json").read_text())["pictures"]) == len(SIZES)

@@ -107,7 +107,8 @@ def say_summary(console: Console, summary: Summary, folder: Place) -> None:
     console.print(f"{state} {done}", soft_wrap=True)
     if summary.interrupted:
         console.print("everything so far is valid; the same command goes on where it stopped")
-    console.print(f"look at   {escape(str(folder / 'report.html'))}", highlight=False, soft_wrap=True)
+    if not summary.interrupted or (folder / "report.html").exists():
+        console.print(f"look at   {escape(str(folder / 'report.html'))}", highlight=False, soft_wrap=True)
     console.print(
         f"masks in  {escape(str(folder / 'masks'))}, boxes in boxes.json, maps in maps/",
         highlight=False,

@@ -242,6 +242,9 @@ class _Job:
         """
         self.store.clean()
         self.store.write_index()
+        if summary.interrupted and self.engine.remote:  # a cluster is told to end within a minute, not to begin anew
+            self._write_summary(summary)
+            return
         if not self.work.decided:  # which classes there are, the maps know
             self.outputs.numbers.extend(sorted(self.store.class_ids()))
         done = _done(self.store.index(), self.work, self.sizes)
@@ -249,9 +252,12 @@ class _Job:
         finished = [sample for sample, is_done in zip(self.work.samples, done, strict=True) if is_done]
         shown = evenly(finished, self.settings.outputs.report_pictures)
         self.outputs.write_report(self.store, shown, self._report_summary(summary, len(finished), command))
-        write_text(self.directory.summary_file, json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n")
+        self._write_summary(summary)
         if self.failed is not None:
             raise self.failed
+
+    def _write_summary(self, summary: Summary) -> None:
+        write_text(self.directory.summary_file, json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n")
 
     def _given(self) -> Callable[[Sample], Given]:
         """What a process is told about a picture."""
