@@ -92,5 +92,5 @@ def test_words_of_options_that_do_not_go_together(
     assert run([*asked, "--workers", "2"]) == 2
     assert "--workers is for --engine ray; add it, or leave the option away" in capsys.readouterr().err
     assert run([*asked, "--engine", "ray", "--workers", "0"]) == 2
-    assert "workers and their cores are 1 or more" in capsys.readouterr().err
+    assert "their cores (--workers, --worker-cpus) are 1 or more" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "run").exists()

@@ -21,9 +21,11 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     cloudpickle.register_pickle_by_value(toy_stages)
     memory = {"object_store_memory": 100 * 1024**2}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **memory})
+    # Connected while there is one node, so that the driver is not on the one that dies.
+    first = {"num_cpus": 1, "include_dashboard": False, **memory}
+    cluster = Cluster(initialize_head=True, connect=True, head_node_args=first)
     second = cluster.add_node(num_cpus=1, **memory)
-    ray.init(cluster.address, log_to_driver=False, logging_level="error")
+    cluster.wait_for_nodes()
     say(f"nodes: {len(ray.nodes())}")
     done, nodes = [], set()
     for result in RayEngine(RaySettings(workers=2)).map(Marking(folder, seconds=0.1), shards(60, 3), Unheard()):

@@ -193,7 +193,8 @@ class RayEngine:
         settings = self.settings
         # On the driver's machine: with that one all ends anyway.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        ledger = ray.remote(Ledger).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
+        options: dict[str, Any] = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+        ledger = ray.remote(Ledger).options(**options, scheduling_strategy=here).remote()
         room = self._room(len(waiting))
         pool = ray.data.ActorPoolStrategy(
             min_size=1, initial_size=room, max_size=settings.workers, max_tasks_in_flight_per_actor=AT_HAND
