@@ -102,9 +102,7 @@ def plan(settings: LocalizeSettings) -> Plan:
     Raises:
         AdvcamError: As `localize`.
     """
-    classifier = load_classifier(settings.model.model, **settings.model.model_dump(exclude={"model"}))
-    method = create_method(settings.method.method, classifier, **settings.method.chosen())
-    work = find_work(settings, classifier)
+    classifier, method, work = _prepared(settings, None)
     left = list(work.samples)
     if (settings.out / "config.json").exists():
         with RunDirectory.open(settings.out, settings.sections(classifier.fingerprint(), method.precision)) as run:

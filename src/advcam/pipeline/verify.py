@@ -128,7 +128,7 @@ def _obstacle(run: Place, found: Findings, engine: Engine | None) -> str:
     """Why the command of a run cannot be given again as it was; empty where it can."""
     try:
         if is_prediction(run):
-            samples = pictures_of_prediction(kept_settings(run, PredictSettings))
+            samples = pictures_of_prediction(kept_settings(run, PredictSettings), engine)
         else:
             samples = pictures_of_run(kept_settings(run, LocalizeSettings), engine)
     except AdvcamError as error:

@@ -46,7 +46,3 @@ class Ledger:
         del self._attempts[shard]
         for key in [key for key in self._deaths if key[0] == shard]:
             del self._deaths[key]
-
-    def retries(self) -> int:
-        """Attempts beyond the first at shards that have not ended."""
-        return sum(count - 1 for count in self._attempts.values())

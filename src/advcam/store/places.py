@@ -66,11 +66,6 @@ def local_place(text: str | Path) -> Path:
     )
 
 
-def is_local(where: Place) -> bool:
-    """Whether it is on a disk of this machine, or on one mounted here."""
-    return isinstance(where, Path)
-
-
 def scheme_of(text: str | Path) -> str | None:
     """The scheme of a URL in lower case, None of a path."""
     found = _URL.match(str(text))

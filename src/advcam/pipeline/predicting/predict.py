@@ -76,14 +76,13 @@ class Watcher(Protocol):
         """A picture cannot be used."""
 
 
-def pictures_of_run(settings: PredictSettings) -> Sequence[Sample]:
+def pictures_of_run(settings: PredictSettings, engine: Engine | None = None) -> Sequence[Sample]:
     """The pictures of a run, once it is known that `predict_pictures` would go on with it; nothing of it is changed.
 
     Raises:
         AdvcamError: As `predict_pictures`.
     """
-    segmenter = load_segmenter(settings.segmenter, settings.device)
-    work = _find_work(settings, segmenter)
+    segmenter, work = _prepared(settings, engine)
     with RunDirectory.open(settings.out, settings.sections(segmenter)):
         return work.samples
 
@@ -102,9 +101,7 @@ def predict_pictures(settings: PredictSettings, watcher: Watcher, engine: Engine
     Raises:
         AdvcamError: No pictures, unknown labels, no trained network, an unusable run directory.
     """
-    device = leading_device(settings.device, settings.inference.precision, engine)
-    segmenter = load_segmenter(settings.segmenter, device)
-    work = _find_work(settings, segmenter)
+    segmenter, work = _prepared(settings, engine)
     with (
         RunDirectory.open(settings.out, settings.sections(segmenter)) as run,
         session(run.folder) as died,
@@ -148,6 +145,13 @@ class _Work:
             return tuple(sorted({self.classes.find(label) for label in sample.labels or ()}))
         except LabelError as error:
             raise LabelError(f"{sample.id}: {error}") from error
+
+
+def _prepared(settings: PredictSettings, engine: Engine | None) -> tuple[Segmenter, _Work]:
+    """What a run needs."""
+    device = leading_device(settings.device, settings.inference.precision, engine)
+    segmenter = load_segmenter(settings.segmenter, device)
+    return segmenter, _find_work(settings, segmenter)
 
 
 def _find_work(settings: PredictSettings, segmenter: Segmenter) -> _Work:
