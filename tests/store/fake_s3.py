@@ -15,6 +15,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 KEY, SECRET = "fake-key", "fake-secret"
 FAULTS = ("busy", "broken", "cut", "lost")
+#: After so many failures the next requests pass, one less than this many: six tries suffice, whatever the seed.
+_FAILURES, _CALM = 3, 6
 _ERROR = "<?xml version='1.0' encoding='UTF-8'?><Error><Code>{}</Code><Message>on purpose</Message></Error>"
 _ANSWERS = {
     "busy": ("503 Service Unavailable", "SlowDown"),
@@ -55,6 +57,7 @@ class FakeS3:
         self.denied: set[str] = set()
         self.requests = self.failures = 0
         self._random, self._lock = random.Random(seed), threading.Lock()
+        self._left, self._calm = _FAILURES, 0
         self._store = DomainDispatcherApplication(create_backend_app)
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Silent)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -99,10 +102,23 @@ class FakeS3:
         keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
         return {key: client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
 
+    def _may_fail(self) -> bool:
+        """Whether a failure is due; a store that is down fails always."""
+        if self.share == 1.0:
+            return True
+        if self._calm:
+            return False
+        self._left -= 1
+        if not self._left:
+            self._left, self._calm = _FAILURES, _CALM
+        return True
+
     def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         with self._lock:
             self.requests += 1
+            self._calm = max(self._calm - 1, 0)
             spoilt, stalls = self._random.random() < self.share, self._random.random() < self.stalled
+            spoilt = spoilt and self._may_fail()
             fault = self._random.choice(self.faults) if spoilt else None
             self.failures += spoilt
         time.sleep(self.delay + stalls * self.stall)

@@ -1,5 +1,8 @@
 """Masks as PNG: one class number a pixel, shown in the PASCAL VOC colours where 8 bits suffice."""
 
+from io import BytesIO
+from typing import BinaryIO
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -25,6 +28,17 @@ def write_mask(path: Place, mask: NDArray[np.integer]) -> None:
         SettingError: The mask is not an (H, W) array of integers in that range.
         RunError: The file cannot be written.
     """
+    content = mask_bytes(mask)
+    with replacing(path) as file:
+        file.write(content)
+
+
+def mask_bytes(mask: NDArray[np.integer]) -> bytes:
+    """The PNG that `write_mask` writes.
+
+    Raises:
+        SettingError: As `write_mask`.
+    """
     if mask.ndim != 2 or not mask.size or not np.issubdtype(mask.dtype, np.integer):
         raise SettingError(f"a mask is an (H, W) array of integers; got shape {mask.shape} of {mask.dtype}")
     low, high = int(mask.min()), int(mask.max())
@@ -35,8 +49,9 @@ def write_mask(path: Place, mask: NDArray[np.integer]) -> None:
         image.putpalette(voc_palette().tobytes())
     else:
         image = Image.fromarray(mask.astype(np.uint16))
-    with replacing(path) as file:
-        image.save(file, format="PNG")
+    content = BytesIO()
+    image.save(content, format="PNG")
+    return content.getvalue()
 
 
 def run_lengths(mask: NDArray[np.bool_]) -> dict[str, object]:
@@ -56,16 +71,39 @@ def read_mask(path: Place) -> NDArray[np.int32]:
         RunError: It lies in a store that cannot be reached.
     """
     try:
-        with path.open("rb") as file, Image.open(file, formats=["PNG"]) as image:
+        with path.open("rb") as file:
+            return parse_mask(file, str(path))
+    except RunError:  # of a store that is not reached
+        raise
+    except OSError as error:
+        raise _unreadable(str(path), error) from error
+
+
+def parse_mask(file: BinaryIO, name: str) -> NDArray[np.int32]:
+    """As `read_mask`, of an open file.
+
+    Args:
+        file: At its beginning.
+        name: For the message.
+
+    Raises:
+        PictureError: It cannot be read, or is a picture of colours.
+    """
+    try:
+        with Image.open(file, formats=["PNG"]) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"more than {MOST_PIXELS:,} pixels")
             mode, pixels = image.mode, np.asarray(image)
     except RunError:  # of a store that is not reached
         raise
     except Exception as error:  # decoders raise nearly every type on damaged data
-        raise PictureError(f"{path} cannot be read as a mask ({one_line(error)}); write it again") from error
+        raise _unreadable(name, error) from error
     if mode not in ("1", "L", "P") and not mode.startswith("I"):
         raise PictureError(
-            f"{path} is a picture of mode {mode}; masks hold class numbers, in a palette or greyscale PNG"
+            f"{name} is a picture of mode {mode}; masks hold class numbers, in a palette or greyscale PNG"
         )
     return pixels.astype(np.int32)
+
+
+def _unreadable(name: str, error: Exception) -> PictureError:
+    return PictureError(f"{name} cannot be read as a mask ({one_line(error)}); write it again")
