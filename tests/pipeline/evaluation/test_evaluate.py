@@ -2,17 +2,21 @@
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from advcam.datasets.catalogue import open_dataset
+from advcam.datasets.dataset import Dataset
 from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.errors import DatasetError, PictureError, SettingError
 from advcam.pipeline.evaluation.evaluate import as_json, evaluate, write_evaluation
 from advcam.pipeline.evaluation.result import Evaluation, evaluate_settings
 from advcam.store.masks import write_mask
+from advcam.types import IGNORE, Attribution
 
 
 class Silent:
@@ -119,6 +123,50 @@ def test_true_masks_are_perfect_and_an_empty_prediction_keeps_the_background(voc
     (empty,) = run(voc, tmp_path / "empty").rows
     assert empty.scores["recall"] == 0
     assert 0 < empty.scores["miou"] < 0.5
+
+
+def confused(dataset: Dataset, masks: dict[str, NDArray[np.int32]]) -> Counter[tuple[str, str]]:
+    """Pixels by names of the true and the predicted class, counted one after the other."""
+    names, found = ("background", *dataset.class_names), Counter[tuple[str, str]]()
+    for id_, mask in masks.items():
+        truth = dataset.mask(id_)
+        assert truth is not None
+        for true, claimed in zip(truth.ravel().tolist(), mask.ravel().tolist(), strict=True):
+            if true != IGNORE:
+                found[names[true], names[0 if claimed == IGNORE else claimed]] += 1
+    return found
+
+
+def by_names(result: Evaluation) -> Counter[tuple[str, str]]:
+    names = [str(row["name"]) for row in result.classes]
+    return Counter({(names[true], names[claimed]): pixels for true, claimed, pixels in result.confusion})
+
+
+def test_which_class_was_taken_for_which(voc: Path, tmp_path: Path) -> None:
+    """Of maps at the fixed threshold and of the masks made of them, against pixels that are counted one by one."""
+    random, dataset, masks = np.random.default_rng(0), open_dataset(voc), {}
+    for name in true_maps(voc, tmp_path / "maps"):
+        maps = (np.load(tmp_path / "maps" / f"{name}.npy") + random.random()) / 2
+        maps = np.maximum(maps, 0.9 * random.random(maps.shape)).astype(np.float32)
+        np.save(tmp_path / "maps" / f"{name}.npy", maps)
+        numbers = tuple(dataset.class_id(label) for label in dataset.sample(name).labels or ())
+        size = (maps.shape[1], maps.shape[2])
+        made = Attribution(numbers, ("",) * len(numbers), maps, size, np.ones(len(numbers), np.float32))
+        masks[name] = made.label_mask(0.6)
+    expected = confused(dataset, masks)
+    assert len(expected) > 10
+    result = run(voc, tmp_path / "maps", threshold=0.6)
+    assert by_names(result) == expected
+    row = {str(one["name"]): one for one in result.classes}["background"]
+    right, missed = (
+        expected["background", "background"],
+        sum(n for (true, _), n in expected.items() if true == "background"),
+    )
+    assert row["recall"] == right / missed
+    for name, mask in masks.items():
+        mask[0] = IGNORE  # undecided counts as background
+        write_mask(tmp_path / "masks" / f"{name}.png", mask)
+    assert by_names(run(voc, tmp_path / "masks")) == confused(dataset, masks)
 
 
 def test_boxes_of_true_masks_are_right_on_pets(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from advcam.evaluate.baselines import centre_map, full_map, random_map
 from advcam.evaluate.boundary import BoundaryIoU
 from advcam.evaluate.segmentation import ConfusionMatrix, SeedSweep, SegmentationScores
 from advcam.evaluate.selection import LabelFree, ThresholdChoice, choose_fixed, choose_oracle, choose_validated
-from advcam.evaluate.thresholds import SEED_THRESHOLDS
+from advcam.evaluate.thresholds import SEED_THRESHOLDS, threshold_index
 from advcam.pipeline.evaluation.result import (
     EvaluateSettings,
     Evaluation,
@@ -131,7 +131,7 @@ class SeedEvaluation:
             result.rows.append(self._row(name, sweep, choice))
         result.thresholds = ours.thresholds.tolist()
         result.curves = {name: _listed(getattr(ours, name)) for name in ("miou", "precision", "recall")}
-        result.classes = class_rows(self.dataset, ours.scores(self.settings.threshold))
+        add_classes(result, self.dataset, ours.confusion(threshold_index(ours.thresholds, self.settings.threshold)))
         scores = ours.picture_scores(self.settings.threshold)
         result.picture_scores = {seeds.ids[i]: float(s) for i, s in zip(scored, scores, strict=True) if np.isfinite(s)}
         result.notes.append(f"classes and pictures are scored at the fixed threshold {self.settings.threshold:g}")
@@ -217,7 +217,7 @@ def evaluate_masks(scoring: Scoring, result: Evaluation) -> None:
     interval = found.sweep.bootstrap(_HALF, resamples=settings.resamples, seed=settings.seed)
     detail = "finished masks; whoever made them knows what chose their threshold"
     result.rows.append(row("predictions", "none", detail, None, scores, interval))
-    result.classes = class_rows(dataset, found.confusion.scores())
+    add_classes(result, dataset, found.confusion)
 
 
 def summary(scores: SegmentationScores) -> dict[str, float]:
@@ -230,19 +230,21 @@ def summary(scores: SegmentationScores) -> dict[str, float]:
     }
 
 
-def class_rows(dataset: Dataset, scores: SegmentationScores) -> list[dict[str, float | str]]:
-    """IoU, precision and recall of each class that truth or prediction holds."""
-    names = ("background", *dataset.class_names)
-    return [
+def add_classes(result: Evaluation, dataset: Dataset, confusion: ConfusionMatrix) -> None:
+    """Write IoU, precision and recall of each class that truth or prediction holds, and which was taken for which."""
+    names, scores = ("background", *dataset.class_names), confusion.scores()
+    present = np.flatnonzero(np.isfinite(scores.iou))
+    result.classes = [
         {
             "name": names[c],
             "iou": float(scores.iou[c]),
             "precision": float(scores.precision[c]),
             "recall": float(scores.recall[c]),
         }
-        for c in range(len(names))
-        if np.isfinite(scores.iou[c])
+        for c in present
     ]
+    pixels = confusion.counts[np.ix_(present, present)]
+    result.confusion = [(int(t), int(p), int(pixels[t, p])) for t, p in np.argwhere(pixels)]
 
 
 def at_size(maps: FloatArray, size: tuple[int, ...]) -> FloatArray:

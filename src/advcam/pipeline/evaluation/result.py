@@ -110,6 +110,8 @@ class Evaluation:
         thresholds: T thresholds of the curves.
         curves: Scores at each threshold, by name, for figures.
         classes: For each class that truth or prediction holds: its name, and scores by name.
+        confusion: Pixels of each true and predicted class that meet, of masks: place of the true class in `classes`,
+            place of the predicted one, and how many.
         picture_scores: Score of each picture at the threshold that needs no truth, by id.
         notes: What a reader must know: missing and surplus predictions, pictures without truth, absent classes.
     """
@@ -125,6 +127,7 @@ class Evaluation:
     thresholds: list[float] = field(default_factory=list)
     curves: dict[str, list[float]] = field(default_factory=dict)
     classes: list[dict[str, float | str]] = field(default_factory=list)
+    confusion: list[tuple[int, int, int]] = field(default_factory=list)
     picture_scores: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
