@@ -15,11 +15,9 @@
                    score         double, 0 to 1
 
 and beside it `classes.json`, `{"1": "cat"}`, which name each number has. The schema carries the version of this format
-(`advcam_masks`), and under `huggingface` that `mask` is a picture, so that `datasets.load_dataset("parquet", ..)`
-decodes it. Specification: parquet.apache.org; run lengths: pycocotools.
+as metadata (`advcam_masks`). Specification of tables: parquet.apache.org; of run lengths: pycocotools.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -65,9 +63,7 @@ class ParquetWriter(Writer):
     def __init__(self, folder: Path, classes: Classes) -> None:
         super().__init__(folder, classes)
         self._rows: list[dict[str, Any]] = []
-        self._schema = pa.schema(
-            list(_COLUMNS.items()), metadata={"advcam_masks": _VERSION, "huggingface": _features()}
-        )
+        self._schema = pa.schema(list(_COLUMNS.items()), metadata={"advcam_masks": _VERSION})
         self._table = pq.ParquetWriter(folder / MASKS, self._schema, compression="zstd")
 
     def add(self, picture: AnnotatedPicture) -> None:
@@ -165,31 +161,3 @@ def _row(row: Mapping[str, Any]) -> tuple[str, bytes]:
     if not isinstance(id_, str) or not isinstance(mask, bytes):
         raise ValueError("a row without a text as id or without bytes as mask")
     return id_, mask
-
-
-def _features() -> str:
-    """What the columns are to Hugging Face datasets."""
-
-    def value(dtype: str) -> dict[str, str]:
-        return {"dtype": dtype, "_type": "Value"}
-
-    def several(feature: object) -> dict[str, object]:
-        return {"feature": feature, "_type": "List"}
-
-    one = {
-        "class": value("string"),
-        "number": value("int32"),
-        "box": several(value("int32")),
-        "counts": value("string"),
-        "score": value("float64"),
-    }
-    features = {
-        "id": value("string"),
-        "name": value("string"),
-        "height": value("int32"),
-        "width": value("int32"),
-        "mask": {"_type": "Image"},
-        "labels": several(value("string")),
-        "objects": several(one),
-    }
-    return json.dumps({"info": {"features": features}})
