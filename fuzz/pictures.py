@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image, features
 
 from advcam.datasets.pictures import read_picture
-from advcam.datasets.reading import read_index_png
 from advcam.datasets.sizes import stored_size
 from advcam.datasets.truth import read_class_mask
 from advcam.pipeline.evaluation.predictions import _read_maps
 from advcam.store.masks import read_mask, write_mask
+from advcam.store.reading import read_index_png
 from fuzz.mutation import of_bytes, of_png
 from fuzz.target import Target, dataset_files, dataset_reader, file_reader
 

@@ -19,13 +19,11 @@ from torch import nn
 
 from advcam.classifiers.names import ClassIndex, read_class_names
 from advcam.classifiers.weights import load_weights
-from advcam.datasets import reading
 from advcam.datasets.coco import COCO
 from advcam.datasets.cub import CUB200
 from advcam.datasets.imagenet import ImageNet
 from advcam.datasets.labels import read_label_table
 from advcam.datasets.lists import numbered_lines
-from advcam.datasets.reading import inside, read_index_png, read_lines, read_xml
 from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.datasets.table import LabelTable
 from advcam.datasets.voc import VOC2012
@@ -36,7 +34,9 @@ from advcam.pipeline.chain.recipe_file import change
 from advcam.pipeline.chain.thresholding import read_threshold
 from advcam.pipeline.label_masks import class_numbers
 from advcam.pipeline.recipe import parse_yaml
+from advcam.store import reading
 from advcam.store.maps import MapStore, StoredMaps
+from advcam.store.reading import inside, read_index_png, read_lines, read_xml
 from advcam.store.records import RecordFile
 from advcam.store.run import RunDirectory
 from advcam.training.checkpoint import read_state
@@ -189,7 +189,7 @@ def test_masks_of_more_pixels_than_pictures_may_have(tmp_path: Path):
 def test_damage_that_decoders_name_oddly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     Image.fromarray(np.zeros((4, 4), dtype=np.uint8)).save(tmp_path / "a.png")
     for error in (struct.error("short"), KeyError("a"), IndexError(), EOFError(), OverflowError(), MemoryError()):
-        monkeypatch.setattr("advcam.datasets.reading.np.asarray", lambda _, error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr("advcam.store.reading.np.asarray", lambda _, error=error: (_ for _ in ()).throw(error))
         with pytest.raises(DatasetError, match=r"a\.png cannot be read as a mask"):
             read_index_png(tmp_path / "a.png")
 

@@ -21,9 +21,9 @@ import numpy as np
 from advcam.datasets.coco_index import CocoAnnotation, CocoIndex, CocoPicture, read_index, short
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.naming import unique_names
-from advcam.datasets.reading import inside
-from advcam.datasets.segmentation import segment_pixels
 from advcam.errors import DatasetError
+from advcam.store.reading import inside
+from advcam.store.segmentation import segment_pixels
 from advcam.types import IGNORE, Box, Mask, Sample
 
 _OWN_FILES = ("annotations.json", "_annotations.coco.json")

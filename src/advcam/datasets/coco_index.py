@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from advcam.datasets.pictures import MAX_PIXELS
-from advcam.datasets.reading import read_json
 from advcam.errors import DatasetError
+from advcam.store.reading import read_json
 
 #: Pixels of a side; the rasteriser of polygons counts fifths of pixels in 32 bits.
 _MAX_SIDE = 100_000

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.lists import read_fields
-from advcam.datasets.reading import inside, open_png
 from advcam.errors import DatasetError
+from advcam.store.reading import inside, open_png
 from advcam.types import Box, Mask, Sample
 
 _FLAGS = {"train": "1", "test": "0"}

@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.lists import read_class_names
 from advcam.datasets.pictures import EXTENSIONS
-from advcam.datasets.reading import inside
 from advcam.datasets.truth import mirrored_mask
 from advcam.errors import DatasetError
+from advcam.store.reading import inside
 from advcam.types import Mask, Sample
 
 _SPLITS = ("train", "val", "test")

@@ -16,9 +16,9 @@ from typing import ClassVar, NamedTuple
 
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.naming import unique_names
-from advcam.datasets.reading import inside, read_lines, read_xml
 from advcam.datasets.sizes import stored_size
 from advcam.errors import DatasetError
+from advcam.store.reading import inside, read_lines, read_xml
 from advcam.types import Box, Sample
 
 _LISTS = {"train": "train_cls.txt", "val": "val.txt"}

@@ -13,9 +13,9 @@ import numpy as np
 
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.lists import numbered_lines
-from advcam.datasets.reading import inside, read_index_png
 from advcam.datasets.truth import foreign_number
 from advcam.errors import DatasetError, SettingError
+from advcam.store.reading import inside, read_index_png
 from advcam.types import IGNORE, Box, Mask, Sample
 
 PetClasses = Literal["breeds", "species"]

@@ -16,10 +16,10 @@ from typing import Any
 
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.lists import read_class_names
-from advcam.datasets.reading import inside
 from advcam.datasets.table_rows import Row, read_rows
 from advcam.datasets.truth import mirrored_mask, read_class_mask
 from advcam.errors import DatasetError
+from advcam.store.reading import inside
 from advcam.types import Box, Mask, Sample
 
 _TABLES = ("labels.csv", "labels.parquet")

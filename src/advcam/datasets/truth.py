@@ -5,8 +5,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from advcam.datasets.reading import inside, read_index_png
 from advcam.errors import DatasetError
+from advcam.store.reading import inside, read_index_png
 from advcam.types import IGNORE, Mask
 
 

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.pictures import MAX_PIXELS
-from advcam.datasets.reading import inside, read_index_png, read_lines
 from advcam.datasets.sizes import stored_size
 from advcam.errors import DatasetError
+from advcam.store.reading import inside, read_index_png, read_lines
 from advcam.types import IGNORE, Box, Mask, Sample
 
 _IDS = "image_ids.txt"

@@ -100,7 +100,7 @@ def _parts(mask: NDArray[np.bool_], along: Along) -> list[tuple[Ring, list[Ring]
     points = [one[:, 0] for one in found]
     if along == "edges":
         points = [(one + 1) // 2 for one in points]
-    rings = [one.astype(np.float64) + (x0, y0) for one in points]
+    rings = [np.add(one, (x0, y0), dtype=np.float64) for one in points]
     parents = np.asarray(hierarchy)[0, :, 3]
     holes: dict[int, list[Ring]] = {number: [] for number in np.flatnonzero(parents < 0).tolist()}
     for number in np.flatnonzero(parents >= 0).tolist():

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from advcam.datasets.coco import COCO
 from advcam.datasets.dataset import Dataset
-from advcam.datasets.reading import read_json
 from advcam.errors import DatasetError
+from advcam.store.reading import read_json
 from advcam.types import Box
 
 #: Sides larger than this are no pixels of a picture.

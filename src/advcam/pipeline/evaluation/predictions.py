@@ -18,13 +18,13 @@ import numpy as np
 from advcam.datasets.coco import COCO
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.pictures import EXTENSIONS
-from advcam.datasets.reading import read_index_png
 from advcam.datasets.sizes import stored_size
 from advcam.errors import DatasetError, PictureError, SettingError, one_line
 from advcam.pipeline.class_match import Groups
 from advcam.pipeline.evaluation.coco_results import coco_numbers, read_results
 from advcam.store.class_file import read_class_file
 from advcam.store.maps import MapStore
+from advcam.store.reading import read_index_png
 from advcam.types import Box, FloatArray, Mask, Sample
 
 Kind = Literal["maps", "masks", "boxes"]

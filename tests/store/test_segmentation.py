@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pycocotools import mask as rle
 
-from advcam.datasets.segmentation import segment_pixels
 from advcam.errors import DatasetError
+from advcam.store.segmentation import segment_pixels
 
 MASKS = arrays.arrays(np.bool_, arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24))
 JUNK = st.recursive(

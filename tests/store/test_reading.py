@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from advcam.datasets import reading
-from advcam.datasets.reading import inside, read_index_png, read_json, read_lines, read_xml
 from advcam.errors import DatasetError
+from advcam.store import reading
+from advcam.store.reading import inside, read_index_png, read_json, read_lines, read_xml
 
 READERS = {"lines": lambda path: list(read_lines(path)), "json": read_json, "xml": read_xml, "png": read_index_png}
 

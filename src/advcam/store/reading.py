@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from advcam import untrusted
-from advcam.datasets.pictures import MAX_PIXELS
 from advcam.errors import DatasetError, one_line
 from advcam.types import Mask
+from advcam.untrusted import MOST_PIXELS
 
 #: Larger annotation files are refused before they are read (instances_train2014.json has 0.5 GB).
 MAX_BYTES = 4 * 2**30
@@ -104,13 +104,13 @@ def open_png(path: Path) -> Iterator[Image.Image]:
     """A PNG of a mask whose size is known to be possible; whatever fails in the block is damage of the file.
 
     Raises:
-        DatasetError: The file is missing, damaged, or has more than `MAX_PIXELS`.
+        DatasetError: The file is missing, damaged, or has more than `MOST_PIXELS`.
     """
     try:
         untrusted.check_regular(path)
         with Image.open(path, formats=("PNG",)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DatasetError(f"{path} has more than {MAX_PIXELS:,} pixels; scale the mask down as its picture")
+            if image.width * image.height > MOST_PIXELS:
+                raise DatasetError(f"{path} has more than {MOST_PIXELS:,} pixels; scale the mask down as its picture")
             yield image
     except DatasetError:
         raise
