@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcam.errors import SettingError
-from advcam.types import Attribution, Box, BoxContours, Instance, Mask
+from advcam.types import IGNORE, Attribution, Box, BoxContours, Instance, Mask
 
 
 def mask_boxes(attribution: Attribution, mask: Mask, contours: BoxContours = "largest") -> list[Box]:
@@ -45,12 +45,31 @@ def instances(attribution: Attribution, mask: Mask, min_area: float = 0.0) -> li
     found: list[Instance] = []
     masks = _class_masks(attribution, mask)
     for class_id, class_mask, scores in zip(attribution.class_ids, masks, attribution.upsample(), strict=True):
-        count, parts = cv2.connectedComponents(class_mask.astype(np.uint8))
-        pieces = [parts == number for number in range(1, count)]
-        pieces = [piece for piece in pieces if piece.sum() >= min_area * mask.size]
-        pieces.sort(key=lambda piece: -int(piece.sum()))
+        pieces = [piece for piece in _parts(class_mask) if piece.sum() >= min_area * mask.size]
         found += [Instance(class_id, piece, float(scores[piece].mean())) for piece in pieces]
     return found
+
+
+def mask_instances(mask: Mask) -> list[Instance]:
+    """Connected parts of each class in a mask that nothing else is known of, the largest of a class first.
+
+    Args:
+        mask: (H, W): 0 background, class_id + 1, 255 ignore.
+
+    Returns:
+        Objects with a score of 1.
+    """
+    found: list[Instance] = []
+    for number in sorted(set(np.unique(mask).tolist()) - {0, IGNORE}):
+        found += [Instance(number - 1, piece, 1.0) for piece in _parts(mask == number)]
+    return found
+
+
+def _parts(class_mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """Connected parts, the largest first."""
+    count, parts = cv2.connectedComponents(class_mask.astype(np.uint8))
+    pieces = [np.asarray(parts == number) for number in range(1, count)]
+    return sorted(pieces, key=lambda piece: -int(piece.sum()))
 
 
 def _class_masks(attribution: Attribution, mask: Mask) -> NDArray[np.bool_]:

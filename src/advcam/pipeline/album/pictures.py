@@ -1,0 +1,37 @@
+"""A folder of pictures that nothing was done with yet."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from advcam.datasets.catalogue import open_dataset
+from advcam.datasets.pictures import find_pictures
+from advcam.errors import DatasetError
+from advcam.pipeline.album.album import Album
+from advcam.pipeline.album.classes import ClassTable
+
+
+class PictureAlbum(Album):
+    """Pictures to look at, to climb on and to draw masks for.
+
+    Args:
+        pictures: Their folder; nothing is written to it.
+        work: Where corrections go.
+
+    Raises:
+        PictureError: There is no picture.
+    """
+
+    kind = "pictures"
+
+    def __init__(self, pictures: Path, work: Path) -> None:
+        dataset = None
+        with suppress(DatasetError):  # any folder of pictures will do
+            dataset = open_dataset(pictures)
+        if dataset is None:
+            samples, table = find_pictures([pictures]), ClassTable()
+        else:
+            samples = list({one.id: one for split in dataset.splits for one in dataset.samples(split)}.values())
+            table = ClassTable.of(dataset.class_names)
+        super().__init__(work, samples, table)
+        self.title, self.dataset = pictures.resolve().name, dataset
+        self.facts = [("Pictures", f"{len(samples):,}"), ("Folder", str(pictures))]

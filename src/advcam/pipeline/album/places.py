@@ -1,0 +1,34 @@
+"""Where the pictures of a run are now: paths of its settings count from where its command was started."""
+
+import glob
+from pathlib import Path
+
+from advcam.errors import SettingError
+
+_UPWARDS = 4  # folders above the run that are tried
+
+
+def found_again(path: Path, run: Path) -> Path:
+    """A path of the settings of a run, as it leads somewhere from here.
+
+    It is tried as it is, then from the folders above the run, for a command is mostly started beside the run that it
+    writes, then beside the run by its last part, for both may have been moved. Patterns stay as they are.
+
+    Args:
+        path: Of the settings.
+        run: The run's folder.
+
+    Raises:
+        SettingError: It leads nowhere.
+    """
+    if path.exists() or glob.has_magic(str(path)):
+        return path
+    above = run.resolve().parents[:_UPWARDS]
+    tried = [*([] if path.is_absolute() else [up / path for up in above]), *[up / path.name for up in above]]
+    there = next((one for one in tried if one.exists()), None)
+    if there is None:
+        raise SettingError(
+            f"{path}, which {run} was made of, is not there; start the command in the folder where the run was made, "
+            f"or put {path.name} beside the run"
+        )
+    return there
