@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from pycocotools import mask as rle
 
 from advcam.errors import DatasetError
-from advcam.store.segmentation import segment_pixels
+from advcam.store.segmentation import paint, segment_pixels
 
 MASKS = arrays.arrays(np.bool_, arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24))
 JUNK = st.recursive(
@@ -128,3 +128,11 @@ def test_every_cut_of_a_compressed_text_is_refused():
 def test_junk_gives_pixels_or_the_one_kind_of_error(segmentation):
     with suppress(DatasetError):
         assert pixels(segmentation).shape == (6, 8)
+
+
+def test_of_objects_that_overlap_the_smaller_lies_above():
+    large, small, same, undecided = (np.zeros((1, 6), dtype=bool) for _ in range(4))
+    large[0, :4] = small[0, 2:4] = same[0, 3:5] = undecided[0, 1:] = True
+    parts = [(1, small), (2, large), (3, same), (255, undecided)]
+    assert paint(parts, (1, 6)).tolist() == [[2, 2, 1, 3, 3, 255]]
+    assert paint(reversed(parts), (1, 6)).tolist() == [[2, 2, 1, 1, 3, 255]]

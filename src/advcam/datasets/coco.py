@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from advcam.datasets.coco_index import CocoAnnotation, CocoIndex, CocoPicture, read_index, short
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.naming import unique_names
 from advcam.errors import DatasetError
+from advcam.store.coco_index import CocoAnnotation, CocoIndex, CocoPicture, read_index, short
 from advcam.store.reading import inside
-from advcam.store.segmentation import segment_pixels
+from advcam.store.segmentation import paint, segment_pixels
 from advcam.types import IGNORE, Box, Mask, Sample
 
 _OWN_FILES = ("annotations.json", "_annotations.coco.json")
@@ -118,16 +119,15 @@ class COCO(Dataset):
                 f"({IGNORE} is ignore); drop categories, or use labels and boxes only"
             )
         width, height = index.size(name)
-        mask = np.zeros((height, width), dtype=np.int32)
-        # The size of the instance that a pixel shows: the order is that of sizes, but one instance is held at a time.
-        shown = np.full((height, width), height * width + 1, dtype=np.int32)
+        return paint(self._parts(index, picture, height, width), (height, width))
+
+    def _parts(
+        self, index: CocoIndex, picture: CocoPicture, height: int, width: int
+    ) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+        """Number in the mask and pixels of each annotation."""
         for annotation in picture.annotations:
-            class_id, crowd = self._class_of(index, annotation), _is_crowd(index, annotation)
-            pixels = segment_pixels(annotation.segmentation, height, width, _where(index, annotation))
-            size = height * width + 1 if crowd else int(pixels.sum())
-            pixels &= shown >= size
-            mask[pixels], shown[pixels] = IGNORE if crowd else class_id + 1, size
-        return mask
+            number = IGNORE if _is_crowd(index, annotation) else self._class_of(index, annotation) + 1
+            yield number, segment_pixels(annotation.segmentation, height, width, _where(index, annotation))
 
     def boxes(self, id_: str) -> tuple[Box, ...]:
         """Boxes of the instances, in the order of the JSON; crowd regions have none.

@@ -1,10 +1,10 @@
-"""COCO segmentations to pixels: polygons and run lengths, whatever a file holds.
+"""COCO segmentations to pixels, whatever a file holds: polygons and run lengths, and objects laid over each other.
 
 Polygons are rasterised by pycocotools. Run lengths are decoded here: its C code reads beyond the end of a string that
 was cut off, and an annotation file must not be able to do that. The tests hold both against each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as rle
 
 from advcam.errors import DatasetError
+from advcam.types import IGNORE, Mask
 
 #: Bits of a run length in its text form; no picture has more pixels.
 _MAX_SHIFT = 40
@@ -35,6 +36,26 @@ def segment_pixels(segmentation: object, height: int, width: int, where: str) ->
     if isinstance(segmentation, list) and segmentation:
         return _from_polygons(segmentation, height, width, where)
     raise DatasetError(f"{where}: the segmentation is neither polygons nor run lengths; mend or remove the annotation")
+
+
+def paint(parts: Iterable[tuple[int, NDArray[np.bool_]]], size: tuple[int, int]) -> Mask:
+    """A label mask of objects that may overlap: the one of fewer pixels lies above, of equal ones the later.
+
+    What is undecided lies below all objects.
+
+    Args:
+        parts: Number in the mask, and pixels (H, W), of each object.
+        size: (H, W).
+    """
+    mask = np.zeros(size, dtype=np.int32)
+    undecided = mask.size + 1
+    # The size of the object that a pixel shows: the order is that of sizes, but one object is held at a time.
+    shown = np.full(size, undecided, dtype=np.int32)
+    for number, pixels in parts:
+        count = undecided if number == IGNORE else int(np.count_nonzero(pixels))
+        above = pixels & (shown >= count)
+        mask[above], shown[above] = number, count
+    return mask
 
 
 def _from_polygons(polygons: list[Any], height: int, width: int, where: str) -> NDArray[np.bool_]:

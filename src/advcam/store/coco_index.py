@@ -1,4 +1,4 @@
-"""One COCO JSON, ordered by picture: what `advcam.datasets.coco` looks into.
+"""One COCO JSON, ordered by picture: what readers of instances look into.
 
 Only what must be right for the whole file is checked here. Everything else is kept as it is and checked when its
 picture is asked for, so that one broken annotation costs one picture.
@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from advcam.datasets.pictures import MAX_PIXELS
 from advcam.errors import DatasetError
 from advcam.store.reading import read_json
+from advcam.untrusted import MOST_PIXELS
 
 #: Pixels of a side; the rasteriser of polygons counts fifths of pixels in 32 bits.
 _MAX_SIDE = 100_000
@@ -78,7 +78,7 @@ class CocoIndex:
         """
         width, height = self.pictures[name].width, self.pictures[name].height
         sides_fit = all(type(side) is int and 1 <= side <= _MAX_SIDE for side in (width, height))
-        if not sides_fit or width * height > MAX_PIXELS:
+        if not sides_fit or width * height > MOST_PIXELS:
             raise DatasetError(
                 f"{self.path}: picture {name!r} has width {short(width)} and height {short(height)}; mend the file"
             )
