@@ -16,6 +16,7 @@ from advcam.cli.analyze import analyze
 from advcam.cli.data import data
 from advcam.cli.engines import Engines, opened
 from advcam.cli.evaluate import evaluate
+from advcam.cli.export import export, formats, import_
 from advcam.cli.folders import LocalPath
 from advcam.cli.onnx import onnx
 from advcam.cli.predict import predict
@@ -50,6 +51,9 @@ app.command(run_recipe, name="run")
 app.command(predict)
 app.command(onnx)
 app.command(verify)
+app.command(export)
+app.command(import_, name="import")
+app.command(formats)
 _messages = Console(stderr=True)
 
 
