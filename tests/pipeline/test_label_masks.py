@@ -11,7 +11,8 @@ from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.errors import DatasetError, PictureError, RunError, SettingError
-from advcam.pipeline.label_masks import TrueMasks, class_numbers, classes_in, with_truth, written_masks
+from advcam.pipeline.label_masks import ByHandFirst, TrueMasks, class_numbers, classes_in, with_truth, written_masks
+from advcam.store.corrections import Corrections
 from advcam.store.masks import write_mask
 from advcam.types import Sample
 
@@ -145,6 +146,43 @@ def test_a_file_that_is_no_mask(dataset: Dataset, tmp_path: Path) -> None:
     Image.new("RGB", (3, 2)).save(folder / "dog" / "1.png")
     with pytest.raises(PictureError, match="is a picture of mode RGB; masks hold class numbers"):
         written(dog)
+
+
+def reviewed(dataset: Dataset, run: Path) -> tuple[Path, Corrections]:
+    """A run with masks of all four pictures: of one class each, one corrected, one rejected, one accepted."""
+    pseudo = run / "pseudo"
+    names = ("big cat/1", "big cat/on a sofa", "dog/1", "dog/on a sofa")
+    write(pseudo / "masks", {name: [0, 1, 1] for name in names})
+    number(pseudo, {1: "big cat", 2: "dog"})
+    corrections = Corrections(run)
+    corrections.save_mask("dog/1.png", "dog/1", np.full((2, 3), 2, np.int32), 0)
+    corrections.set_status("big cat/1.png", "rejected", 0)
+    corrections.set_status("big cat/on a sofa.png", "accepted", 0)
+    return pseudo, corrections
+
+
+def test_what_people_said_counts(dataset: Dataset, tmp_path: Path) -> None:
+    """A corrected mask is learnt in place of the run's, a rejected picture is not learnt."""
+    pseudo, corrections = reviewed(dataset, tmp_path / "run")
+    for folder in (pseudo, pseudo / "masks"):
+        written = written_masks(folder, dataset, samples(dataset), NAMES)
+        there = {sample.id: written(sample).tolist()[0] for sample in written.of(samples(dataset))}
+        assert there == {"big cat/on a sofa.png": [0, 1, 1], "dog/1.png": [2, 2, 2], "dog/on a sofa.png": [0, 1, 1]}
+        assert written.by_hand == {"dog/1.png"}
+    corrections.set_status("dog/1.png", "rejected", 1)
+    assert not written_masks(pseudo, dataset, samples(dataset), NAMES).by_hand
+    for id_ in ("big cat/on a sofa.png", "dog/on a sofa.png"):
+        corrections.set_status(id_, "rejected", corrections.review(id_).revision)
+    with pytest.raises(SettingError, match=r"every picture is rejected .*; accept or correct some of them"):
+        written_masks(pseudo, dataset, samples(dataset), NAMES)
+
+
+def test_masks_by_hand_come_before_those_of_a_network(dataset: Dataset, tmp_path: Path) -> None:
+    pseudo, _ = reviewed(dataset, tmp_path / "run")
+    written = written_masks(pseudo, dataset, samples(dataset), NAMES)
+    anew = ByHandFirst(written, lambda _: np.zeros((2, 3), np.int32))
+    there = {sample.id: anew(sample).tolist()[0] for sample in written.of(samples(dataset))}
+    assert there == {"big cat/on a sofa.png": [0, 0, 0], "dog/1.png": [2, 2, 2], "dog/on a sofa.png": [0, 0, 0]}
 
 
 def test_true_masks(tmp_path: Path) -> None:

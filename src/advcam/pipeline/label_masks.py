@@ -4,8 +4,8 @@ A source is called with a sample and gives its mask in the class numbers of the 
 1, 255 undecided. Sources are plain objects that worker processes can be handed.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,12 @@ from advcam.errors import DatasetError, RunError, SettingError, counted, one_lin
 from advcam.pipeline.evaluation.predictions import MaskFiles
 from advcam.segment.masks import first_of
 from advcam.store.class_file import read_class_file
+from advcam.store.corrections import Corrections, Review
 from advcam.store.masks import read_mask
 from advcam.types import IGNORE, Mask, Sample
+
+#: Folders of a run that hold masks; what was said of these lies in the run.
+_PARTS = ("pseudo", "predictions")
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,12 @@ class WrittenMasks:
     Args:
         files: Path of the mask of each picture, by its id.
         numbers: (V,), class number of each value of the files, -1 where a value is no class.
+        by_hand: Ids of the pictures whose mask a person drew.
     """
 
     files: dict[str, Path]
     numbers: NDArray[np.int32]
+    by_hand: frozenset[str] = frozenset()
 
     def __call__(self, sample: Sample) -> Mask:
         """The mask of a picture.
@@ -78,6 +84,23 @@ class WrittenMasks:
         return [sample for sample in samples if sample.id in self.files]
 
 
+@dataclass(frozen=True)
+class ByHandFirst:
+    """Masks that a person drew, before those of a network.
+
+    Args:
+        written: Where some are by hand.
+        others: Of the other pictures.
+    """
+
+    written: WrittenMasks
+    others: Callable[[Sample], Mask]
+
+    def __call__(self, sample: Sample) -> Mask:
+        """The mask of a picture."""
+        return self.written(sample) if sample.id in self.written.by_hand else self.others(sample)
+
+
 def with_truth(dataset: Dataset, samples: Sequence[Sample]) -> list[Sample]:
     """Those of the samples that have a true mask."""
     return [sample for sample in samples if dataset.mask(sample.id) is not None]
@@ -89,7 +112,8 @@ def written_masks(
     """Masks in a folder, named as their pictures.
 
     A run's folder (`pseudo/`, `predictions/`: `masks/` beside `classes.json`) says itself which number is which class.
-    Of other folders the numbers are those of the data set.
+    Of other folders the numbers are those of the data set. What people said of the masks of a run counts: a corrected
+    mask is taken instead of the run's, and a rejected picture is left out.
 
     Args:
         folder: Of a run, or of PNG files.
@@ -98,7 +122,7 @@ def written_masks(
         class_names: K classes that are learnt.
 
     Raises:
-        SettingError: No picture has a mask there.
+        SettingError: No picture has a mask there, or all are rejected.
         RunError: `classes.json` is damaged, or names a class that the data set has not.
         DatasetError: Two files fit a picture equally well.
     """
@@ -110,7 +134,28 @@ def written_masks(
         raise SettingError(
             f"{folder} holds no mask of these {counted(len(samples), 'picture')}; a mask is a PNG named as its picture"
         )
-    return WrittenMasks(files, _numbers(inner.parent / "classes.json", class_names))
+    written = WrittenMasks(files, _numbers(inner.parent / "classes.json", class_names))
+    return _reviewed(written, corrections_of(folder), samples)
+
+
+def corrections_of(folder: Path) -> Corrections:
+    """What people said of the masks in a folder: a run, or the part of one that holds masks."""
+    folder = folder.parent if folder.name == "masks" else folder
+    return Corrections(folder.parent if folder.name in _PARTS else folder)
+
+
+def _reviewed(written: WrittenMasks, corrections: Corrections, samples: Sequence[Sample]) -> WrittenMasks:
+    """The masks with those that were corrected, without those that were rejected."""
+    reviews, ids = corrections.reviews(), {sample.id for sample in samples}
+    corrected = {id_: path for id_, path in corrections.masks().items() if id_ in ids}
+    files = {id_: path for id_, path in (written.files | corrected).items() if not _rejected(id_, reviews)}
+    if not files:
+        raise SettingError(f"every picture is rejected ({corrections.folder}); accept or correct some of them")
+    return replace(written, files=files, by_hand=frozenset(corrected) & files.keys())
+
+
+def _rejected(id_: str, reviews: Mapping[str, Review]) -> bool:
+    return id_ in reviews and reviews[id_].status == "rejected"
 
 
 def classes_in(folder: Path) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from advcam.pipeline.chain.stage import PASS_PIXELS
 from advcam.pipeline.shards import LocalEngine
 from advcam.segment.inference import predict
 from advcam.segment.trained import load_segmenter
+from advcam.store.corrections import Corrections
 from advcam.store.masks import read_mask, write_mask
 
 STAGES = ("segment", "predict", "evaluate-segment")
@@ -186,6 +187,35 @@ def test_other_masks_redo_the_network(root: Path, own: Path, tmp_path: Path) -> 
     entries = [{"number": n, "class_id": n - 1, "name": name} for n, name in enumerate(names, 1)]
     (own.parent / "classes.json").write_text(json.dumps(entries))
     assert plan(made, out)["segment"] == "to be redone", "numbers that mean other classes"
+
+
+def test_what_people_correct_redoes_the_network_and_is_learnt(
+    root: Path, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A corrected mask and a rejected picture, not an accepted one; the corrected one outlives self-training."""
+    out, made = tmp_path / "run", toy(root, own)
+    run(made, out)
+    first, second, third = list(open_dataset(root).samples("train"))[:3]
+    corrections = Corrections(own)
+    corrections.set_status(third.id, "accepted", 0)
+    assert plan(made, out) == dict.fromkeys(STAGES, "done")
+    drawn = np.full(read_mask((own / first.id).with_suffix(".png")).shape, 2, np.int32)
+    corrections.save_mask(first.id, first.id.removesuffix(".png"), drawn, 0)
+    corrections.set_status(second.id, "rejected", 0)
+    assert plan(made, out) == dict.fromkeys(STAGES, "to be redone")
+    taught, train = [], segmenting.train_segmenter
+    monkeypatch.setattr(
+        segmenting,
+        "train_segmenter",
+        lambda masked, *rest, **more: taught.append(masked) or train(masked, *rest, **more),
+    )
+    run(made, out)
+    assert len(taught) == 2, "a round, and the network"
+    for masked in taught:
+        assert second.id not in {sample.id for sample in masked.samples}
+        assert (masked.mask_of(first) == drawn).all()
+    facts = dict(records(made, out)["segment"].facts)
+    assert facts["learnt from"] == "masks of own (7, 1 of them corrected by hand)"
 
 
 def test_numbers_of_a_run_are_classes_by_name(root: Path, masks: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from advcam.datasets.dataset import Dataset
 from advcam.errors import RunError, SettingError, counted, one_line
 from advcam.pipeline.chain.settings import SegmentSettings
-from advcam.pipeline.label_masks import TrueMasks, with_truth, written_masks
+from advcam.pipeline.label_masks import TrueMasks, WrittenMasks, with_truth, written_masks
 from advcam.segment.segmenter import Masked
 from advcam.segment.semi.splits import strong_samples
 from advcam.types import Sample
@@ -58,23 +58,28 @@ def lesson(
     if settings.strong is None:
         written = written_masks(folder, dataset, samples, names)
         there = written.of(samples)
-        weights = _confidences(folder / CONFIDENCE, there) if settings.confidence_weights else {}
-        return Lesson(Masked(there, written, weights), None, f"masks of {folder.name} ({len(there):,})", 0)
+        weights = _confidences(folder / CONFIDENCE, there, written.by_hand) if settings.confidence_weights else {}
+        return Lesson(Masked(there, written, weights), None, _in_words(folder, there, written), 0)
     strong, rest = strong_samples(dataset, samples, settings.strong, settings.strong_seed)
     if not rest:
         raise SettingError(f"segment.strong={settings.strong} leaves no weak picture; name fewer, or leave semi out")
     written = written_masks(folder, dataset, rest, names)
     there = written.of(rest)
-    words = f"{counted(len(strong), 'true mask')}, and masks of {folder.name} ({len(there):,})"
+    words = f"{counted(len(strong), 'true mask')}, and {_in_words(folder, there, written)}"
     return Lesson(Masked(strong, TrueMasks(dataset)), Masked(there, written), words, len(strong))
 
 
-def _confidences(path: Path, samples: Sequence[Sample]) -> Mapping[str, float]:
-    """Weight of each picture: its lowest confidence, as a multiple of the mean."""
+def _in_words(folder: Path, there: Sequence[Sample], written: WrittenMasks) -> str:
+    by_hand = f", {len(written.by_hand):,} of them corrected by hand" if written.by_hand else ""
+    return f"masks of {folder.name} ({len(there):,}{by_hand})"
+
+
+def _confidences(path: Path, samples: Sequence[Sample], by_hand: frozenset[str]) -> Mapping[str, float]:
+    """Weight of each picture: its lowest confidence, 1 where the mask is by hand, as a multiple of the mean."""
     if not path.is_file():
         raise SettingError(f"confidence_weights needs {path}, which advcam run and advcam refine write beside masks")
     lowest = lowest_confidence(path)
-    sure = {sample.id: lowest.get(sample.id, 1.0) for sample in samples}
+    sure = {sample.id: 1.0 if sample.id in by_hand else lowest.get(sample.id, 1.0) for sample in samples}
     mean = sum(sure.values()) / len(sure)
     return {id_: value / mean for id_, value in sure.items()} if mean else {}
 

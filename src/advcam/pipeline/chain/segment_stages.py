@@ -23,7 +23,7 @@ from advcam.pipeline.chain.scoring import Scored, score_all
 from advcam.pipeline.chain.segmenting import predict_all, segment, write_onnx
 from advcam.pipeline.chain.settings import ChainSettings, SegmentSettings
 from advcam.pipeline.chain.stage import PASS_PIXELS, Cost, Outcome, Stage, Watcher, digest, picture_digest, read_record
-from advcam.pipeline.label_masks import classes_in
+from advcam.pipeline.label_masks import classes_in, corrections_of
 from advcam.pipeline.shards import Engine
 from advcam.pipeline.targets import evenly
 from advcam.segment.export import check_installed
@@ -70,7 +70,8 @@ class SegmentationStages:
     def stages(self) -> Iterator[Stage]:
         """In their order."""
         chosen, test = self.chosen, self.pictures.test
-        decides = _decides(chosen, self.names, self.settings.label_masks)
+        masks = self.settings.label_masks if self.settings.label_masks is not None else self.out / PSEUDO
+        decides = _decides(chosen, self.names, self.settings.label_masks) | _corrected(masks)
         yield Stage(SEGMENT, self.out / "segmenter", decides, self.after, self._learn, self._learn_cost, trains=True)
         looks: dict[str, JSON] = {
             "inference": chosen.inference.model_dump(mode="json"),
@@ -164,6 +165,17 @@ def _decides(settings: SegmentSettings, names: Sequence[str] | None, masks: Path
     if settings.strong is not None and Path(settings.strong).is_file():
         values["strong_list"] = Path(settings.strong).read_text(encoding="utf-8", errors="replace")
     return values
+
+
+def _corrected(masks: Path | str) -> dict[str, JSON]:
+    """What people said of the masks, where it changes what is learnt; accepting a picture does not."""
+    reviews = corrections_of(masks).reviews() if isinstance(masks, Path) else {}
+    telling = {
+        id_: [review.revision, review.status == "rejected"]
+        for id_, review in sorted(reviews.items())
+        if review.mask is not None or review.status == "rejected"
+    }
+    return {"corrections": digest(telling)} if telling else {}
 
 
 def _masks_digest(masks: Path | str | None) -> str:

@@ -19,7 +19,7 @@ from advcam.pipeline.chain.processes import by_main
 from advcam.pipeline.chain.settings import SegmentSettings
 from advcam.pipeline.chain.stage import Outcome, Watcher
 from advcam.pipeline.chain.training import LoopWatch
-from advcam.pipeline.label_masks import TrueMasks, WrittenMasks, with_truth
+from advcam.pipeline.label_masks import ByHandFirst, TrueMasks, WrittenMasks, with_truth
 from advcam.pipeline.shards import Engine
 from advcam.pipeline.targets import samples_of
 from advcam.segment.export import export_onnx
@@ -94,7 +94,8 @@ def relabelled(
 ) -> Masked:
     """What the network of a round says of the pictures that it learnt, each limited to the classes of its image labels.
 
-    Pixels that it is less sure of than `self_confidence` stay undecided. Of several processes one looks.
+    Masks that a person drew stay. Pixels that the network is less sure of than `self_confidence` stay undecided. Of
+    several processes one looks.
     """
     names = output_names([sample.id for sample in masked.samples])
     files = {id_: round_ / "masks" / f"{name}.png" for id_, name in names.items()}
@@ -105,7 +106,11 @@ def relabelled(
 
     by_main(look)
     there = [sample for sample in masked.samples if files[sample.id].exists()]
-    return replace(masked, samples=there, mask_of=WrittenMasks(files, np.arange(IGNORE + 1, dtype=np.int32)))
+    own, anew = masked.mask_of, WrittenMasks(files, np.arange(IGNORE + 1, dtype=np.int32))
+    written = own.written if isinstance(own, ByHandFirst) else own
+    if isinstance(written, WrittenMasks) and written.by_hand:
+        return replace(masked, samples=there, mask_of=ByHandFirst(written, anew))
+    return replace(masked, samples=there, mask_of=anew)
 
 
 def predict_all(
