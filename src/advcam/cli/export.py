@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from advcam.pipeline.importing import ImportSummary
 
 _OK, _LEFT_OUT = 0, 1
-_NAMED = 10  # pictures that are named on the terminal
+_NAMED = 10  # reasons or pictures that are named on the terminal
 
 
 def export(
@@ -114,15 +114,23 @@ def _say_export(summary: "ExportSummary", out: Path, console: Console) -> None:
     left_out = [f"{summary.rejected:,} rejected"] if summary.rejected else []
     left_out += [f"{summary.unreviewed:,} neither accepted nor corrected"] if summary.unreviewed else []
     left_out += [f"{len(summary.skipped):,} that could not be exported"] if summary.skipped else []
-    for id_, reason in summary.skipped[:_NAMED]:
-        console.print(f"left out  {printable(f'{id_}: {reason}')}", soft_wrap=True)
-    if len(summary.skipped) > _NAMED:
-        console.print(f"          and {len(summary.skipped) - _NAMED:,} more, see advcam-export.json", soft_wrap=True)
+    for reason, ids in list(_by_reason(summary).items())[:_NAMED]:
+        named = ", ".join(ids[:3]) + (f" and {len(ids) - 3:,} more" if len(ids) > 3 else "")
+        console.print(f"left out  {printable(f'{named}: {reason}')}", soft_wrap=True)
+    if len(_by_reason(summary)) > _NAMED:
+        console.print("          and others, see advcam-export.json", soft_wrap=True)
     words = f"{counted(summary.pictures, 'picture')} as {summary.format} in {summary.seconds:g} s"
     words += f", {summary.corrected:,} of them corrected" if summary.corrected else ""
     words += f"; left out: {', '.join(left_out)}" if left_out else ""
     console.print(f"done      {words}", soft_wrap=True)
     console.print(f"look into {out}", soft_wrap=True)
+
+
+def _by_reason(summary: "ExportSummary") -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for id_, reason in summary.skipped:
+        found.setdefault(reason, []).append(id_)
+    return found
 
 
 def _say_import(summary: "ImportSummary", console: Console) -> None:
