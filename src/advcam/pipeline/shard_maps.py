@@ -165,7 +165,7 @@ class _ShardOfMaps:
         attribution = replace(attribution, maps=attribution.maps.astype(np.float16).astype(np.float32))
         self.outputs.write_picture(one.given.name, picture, attribution)
         sample = one.sample
-        self.rows.add(StoredMaps(sample.id, file_bytes(sample), attribution, _step_scores(attribution)))
+        self.rows.add(StoredMaps(sample.id, file_bytes(sample), attribution, step_scores(attribution)))
 
 
 def _by(group: Sequence[_Read], question: Callable[[_Read], bool]) -> list[tuple[bool, list[_Read]]]:
@@ -174,7 +174,7 @@ def _by(group: Sequence[_Read], question: Callable[[_Read], bool]) -> list[tuple
     return [part for part in parts if part[1]]
 
 
-def _step_scores(attribution: Attribution) -> FloatArray | None:
+def step_scores(attribution: Attribution) -> FloatArray | None:
     """Score of each class after each step at the scale nearest to 1, (C, S); a shorter climb waits at its end."""
     if not attribution.trajectories or attribution.steps is None:
         return None

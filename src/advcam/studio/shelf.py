@@ -1,0 +1,56 @@
+"""The album that is shown, opened anew while its run is being written."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from advcam.errors import AdvcamError
+from advcam.pipeline.album import Album
+
+#: Seconds without a change after which a run counts as finished, or as dead.
+_QUIET = 45.0
+#: What changes in a run while it is being written: its own files, and those of the stages of a recipe.
+_SIGNS = ("log.jsonl", "metrics.json", "maps", "masks", "stages")
+
+
+class Shelf:
+    """An album and how to open it.
+
+    Args:
+        open_: Opens it.
+    """
+
+    def __init__(self, open_: Callable[[], Album]) -> None:
+        self._open = open_
+        self.album = open_()
+
+    @property
+    def work(self) -> Path:
+        """Folder of what the studio itself keeps."""
+        return self.album.folder / "studio"
+
+    @property
+    def is_being_written(self) -> bool:
+        """Whether the run changed a moment ago."""
+        folder = self.album.folder
+        places = [folder / sign for sign in _SIGNS] + [path for sign in _SIGNS for path in folder.glob(f"*/{sign}")]
+        return any(_age(path) < _QUIET for path in places)
+
+    def renew(self) -> None:
+        """Open the album again. It stays as it is where that fails, or where it has other pictures now.
+
+        Pictures are known to pages by their place in the list.
+        """
+        with suppress(AdvcamError, OSError):
+            album = self._open()
+            if [one.id for one in album.samples] == [one.id for one in self.album.samples]:
+                self.album = album
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file or folder changed; infinite where there is none."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return float("inf")
