@@ -23,6 +23,7 @@ from advcam.cli.predict import predict
 from advcam.cli.run import refine, segment, train
 from advcam.cli.run import run as run_recipe
 from advcam.cli.size import size
+from advcam.cli.studio import studio
 from advcam.cli.tune import tune
 from advcam.cli.verify import verify
 from advcam.errors import AdvcamError, one_line
@@ -51,6 +52,7 @@ app.command(run_recipe, name="run")
 app.command(predict)
 app.command(onnx)
 app.command(verify)
+app.command(studio)
 app.command(export)
 app.command(import_, name="import")
 app.command(formats)
