@@ -129,7 +129,9 @@ def test_pictures_alone(world: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", ["pseudo/confidence.csv", "pseudo/instances.json"])
 def test_lists_that_are_gone_or_damaged(world: Path, tmp_path: Path, part: str) -> None:
     """What else there is can be looked at."""
-    for text in (None, b"", b"{", b"\xff\xfe", b"image,class\nx"):
+    first = open_album(world / "run").samples[0].id
+    broken = json.dumps({"pictures": {first: [{"class": "ellipse"}]}}).encode()
+    for text in (None, b"", b"{", b"\xff\xfe", b"image,class\nx", b'{"pictures": 3}', broken):
         run = Path(shutil.copytree(world / "run", tmp_path / "run"))
         shutil.copytree(world / "drawn", tmp_path / "drawn", dirs_exist_ok=True)
         if text is None:

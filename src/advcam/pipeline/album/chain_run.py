@@ -7,9 +7,6 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from pycocotools import mask as rle
-
 from advcam.errors import AdvcamError
 from advcam.pipeline.album.album import Album, MaskSet
 from advcam.pipeline.album.classes import ClassTable
@@ -22,7 +19,8 @@ from advcam.pipeline.chain.stage import read_record
 from advcam.pipeline.chain.thresholding import NAME as THRESHOLD
 from advcam.pipeline.chain.thresholding import read_threshold
 from advcam.store.run import output_names
-from advcam.types import DEFAULT_THRESHOLD, Instance, Sample
+from advcam.store.segmentation import segment_pixels
+from advcam.types import DEFAULT_THRESHOLD, Instance, Mask, Sample
 
 PSEUDO, PREDICTIONS = "pseudo", "predictions"
 
@@ -93,7 +91,7 @@ class ChainAlbum(Album):
         found: dict[str, dict[int, float]] = {}
         path = self.folder / PSEUDO / CONFIDENCE
         with (
-            suppress(OSError, ValueError, LookupError, TypeError, csv.Error),
+            suppress(OSError, ValueError, LookupError, TypeError, AttributeError, csv.Error),
             path.open(encoding="utf-8", newline="") as file,
         ):
             for row in csv.DictReader(file):
@@ -104,8 +102,12 @@ class ChainAlbum(Album):
 
     def own_objects(self, id_: str) -> tuple[Instance, ...] | None:
         """Those of instances.json."""
-        entries = self._instances.get(id_)
-        return None if entries is None else tuple(one for entry in entries if (one := self._object(entry)) is not None)
+        entries, mask = self._instances.get(id_), self.own_mask(id_)
+        if entries is None or mask is None:
+            return None
+        with suppress(LookupError, TypeError, ValueError, AttributeError, AdvcamError):  # the mask tells its parts
+            return tuple(one for entry in entries if (one := self._object(entry, mask)) is not None)
+        return None
 
     @cached_property
     def _instances(self) -> Mapping[str, list[Mapping[str, object]]]:
@@ -113,11 +115,12 @@ class ChainAlbum(Album):
             return dict(json.loads((self.folder / PSEUDO / "instances.json").read_bytes())["pictures"])
         return {}
 
-    def _object(self, entry: Mapping[str, object]) -> Instance | None:
+    def _object(self, entry: Mapping[str, object], mask: Mask) -> Instance | None:
         number = self.table.number(str(entry["class"]))
         if number is None:
             return None
-        pixels = rle.decode(entry["segmentation"]).astype(np.bool_)
+        height, width = mask.shape
+        pixels = segment_pixels(entry["segmentation"], height, width, "pseudo/instances.json")
         return Instance(number - 1, pixels, float(str(entry["score"])))
 
 

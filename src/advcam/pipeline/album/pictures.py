@@ -4,7 +4,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from advcam.datasets.catalogue import open_dataset
-from advcam.datasets.pictures import find_pictures
+from advcam.datasets.folder import ClassFolders
+from advcam.datasets.pictures import EXTENSIONS, find_pictures
 from advcam.errors import DatasetError
 from advcam.pipeline.album.album import Album
 from advcam.pipeline.album.classes import ClassTable
@@ -27,7 +28,8 @@ class PictureAlbum(Album):
         dataset = None
         with suppress(DatasetError):  # any folder of pictures will do
             dataset = open_dataset(pictures)
-        if dataset is None:
+        if dataset is None or (isinstance(dataset, ClassFolders) and _has_loose_ones(pictures)):
+            dataset = None
             samples, table = find_pictures([pictures]), ClassTable()
         else:
             samples = list({one.id: one for split in dataset.splits for one in dataset.samples(split)}.values())
@@ -35,3 +37,8 @@ class PictureAlbum(Album):
         super().__init__(work, samples, table)
         self.title, self.dataset = pictures.resolve().name, dataset
         self.facts = [("Pictures", f"{len(samples):,}"), ("Folder", str(pictures))]
+
+
+def _has_loose_ones(folder: Path) -> bool:
+    """Whether pictures lie beside the folders of classes: then these are folders of any kind."""
+    return any(path.suffix.lower() in EXTENSIONS for path in folder.iterdir() if path.is_file())
