@@ -23,7 +23,6 @@ from advcam.datasets.coco import COCO
 from advcam.datasets.cub import CUB200
 from advcam.datasets.imagenet import ImageNet
 from advcam.datasets.labels import read_label_table
-from advcam.datasets.lists import numbered_lines
 from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.datasets.table import LabelTable
 from advcam.datasets.voc import VOC2012
@@ -36,7 +35,7 @@ from advcam.pipeline.label_masks import class_numbers
 from advcam.pipeline.recipe import parse_yaml
 from advcam.store import reading
 from advcam.store.maps import MapStore, StoredMaps
-from advcam.store.reading import inside, read_index_png, read_lines, read_xml
+from advcam.store.reading import inside, numbered_lines, read_index_png, read_lines, read_xml
 from advcam.store.records import RecordFile
 from advcam.store.run import RunDirectory
 from advcam.training.checkpoint import read_state

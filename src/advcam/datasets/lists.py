@@ -3,33 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from advcam import untrusted
 from advcam.errors import DatasetError
-
-
-def numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """The lines of a list that hold something.
-
-    Yields:
-        Place ("PATH, line 3") and text of the line, stripped.
-
-    Raises:
-        DatasetError: The file is missing, cannot be read, or is not UTF-8 text.
-    """
-    try:
-        untrusted.check_regular(path)
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(untrusted.limited_lines(file), 1):
-                if stripped := line.strip():
-                    yield f"{path}, line {number}", stripped
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path} is missing; restore it or name another root folder") from error
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is not UTF-8 text; replace it by the data set's own list") from error
-    except untrusted.LineTooLongError as error:
-        raise DatasetError(f"{path} has {error}; replace it by the data set's own list") from error
+from advcam.store.reading import numbered_lines
 
 
 def read_fields(path: Path, *names: str) -> Iterator[tuple[str, list[str]]]:

@@ -12,10 +12,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from advcam.datasets.dataset import Dataset
-from advcam.datasets.lists import numbered_lines
 from advcam.datasets.truth import foreign_number
 from advcam.errors import DatasetError, SettingError
-from advcam.store.reading import inside, read_index_png
+from advcam.store.reading import inside, numbered_lines, read_index_png
 from advcam.types import IGNORE, Box, Mask, Sample
 
 PetClasses = Literal["breeds", "species"]

@@ -13,11 +13,10 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from advcam.datasets.dataset import Dataset
-from advcam.datasets.lists import numbered_lines
 from advcam.datasets.pictures import MAX_PIXELS
 from advcam.datasets.truth import read_class_mask
 from advcam.errors import DatasetError
-from advcam.store.reading import inside, read_xml
+from advcam.store.reading import inside, numbered_lines, read_xml
 from advcam.types import Box, Mask, Sample
 
 VOC_CLASSES = (

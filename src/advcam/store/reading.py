@@ -25,24 +25,32 @@ _LONGEST_NAME = 2000
 _DRIVE = re.compile("[A-Za-z]:")
 
 
-def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a text list, without empty ones, stripped.
+def numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The lines of a text list that hold something.
+
+    Yields:
+        Place ("PATH, line 3") and text of the line, stripped.
 
     Raises:
-        DatasetError: The file is missing or not UTF-8 text.
+        DatasetError: The file is missing, cannot be read, or is not UTF-8 text.
     """
     try:
         untrusted.check_regular(path)
         with path.open(encoding="utf-8-sig") as file:
-            for line in untrusted.limited_lines(file):
+            for number, line in enumerate(untrusted.limited_lines(file), 1):
                 if stripped := line.strip():
-                    yield stripped
+                    yield f"{path}, line {number}", stripped
     except OSError as error:
         raise _unreadable(path, error) from error
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not UTF-8 text; replace it by the data set's own list") from error
     except untrusted.LineTooLongError as error:
         raise DatasetError(f"{path} has {error}; replace it by the data set's own list") from error
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """As `numbered_lines`, the texts alone."""
+    return (line for _, line in numbered_lines(path))
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401, whatever the file holds

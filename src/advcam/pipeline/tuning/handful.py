@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image
 
 from advcam.datasets.dataset import Dataset
-from advcam.datasets.lists import numbered_lines
 from advcam.datasets.pictures import read_picture
 from advcam.errors import DatasetError, PictureError, SettingError, counted, one_line
 from advcam.pipeline.class_match import ClassMatch
+from advcam.store.reading import numbered_lines
 from advcam.types import IGNORE, Mask
 
 #: Reasons to leave a picture out.

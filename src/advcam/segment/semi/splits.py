@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from advcam.datasets.dataset import Dataset
-from advcam.datasets.lists import numbered_lines
 from advcam.errors import DatasetError, SettingError, counted
+from advcam.store.reading import numbered_lines
 from advcam.types import IGNORE, Sample
 
 _NAMED = 3
