@@ -1,12 +1,15 @@
 """Colours of masks and maps: the PASCAL VOC palette and the heat map of overlays."""
 
+from functools import cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 
+@cache
 def voc_palette() -> NDArray[np.uint8]:
-    """The PASCAL VOC colour table, shape (256, 3), RGB: 0 is black (background), 255 is cream (ignore).
+    """The PASCAL VOC colour table, shape (256, 3), RGB: 0 is black (background), 255 is cream (ignore). Read only.
 
     Source: VOCdevkit, VOClabelcolormap: the bits of the index are dealt out to red, green and blue.
     """
@@ -16,6 +19,7 @@ def voc_palette() -> NDArray[np.uint8]:
         for bit in range(7, -1, -1):
             palette[index] |= np.array([rest & 1, rest >> 1 & 1, rest >> 2 & 1], dtype=np.uint8) << bit
             rest >>= 3
+    palette.setflags(write=False)
     return palette
 
 
