@@ -41,7 +41,7 @@ def encode_brush(mask: NDArray[np.bool_]) -> list[int]:
     return np.packbits(np.concatenate([_header(flat.size), _bits(entries, 3 + widths + _VALUE_BITS)])).tolist()
 
 
-def decode_brush(content: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
+def decode_brush(content: list[int], size: tuple[int, int]) -> NDArray[np.bool_]:
     """The mask that the bytes hold.
 
     Args:
@@ -52,6 +52,8 @@ def decode_brush(content: Sequence[int], size: tuple[int, int]) -> NDArray[np.bo
         ValueError: The bytes are damaged, end early, or hold another number of pixels.
     """
     try:
+        if not isinstance(content, list):  # a number would be taken for a count of bytes
+            raise TypeError
         stream = bytes(content)
     except (TypeError, ValueError) as error:
         raise ValueError("the bytes are no integers from 0 to 255") from error
