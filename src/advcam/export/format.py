@@ -55,6 +55,8 @@ class Format(ABC):
     summary: ClassVar[str]
     #: Whether masks can be read back from it.
     readable: ClassVar[bool] = True
+    #: Whether it holds undecided pixels; where it does not, they come back as background.
+    undecided: ClassVar[bool] = True
 
     def check(self, classes: Classes) -> None:  # noqa: B027, most formats hold any classes
         """Raise `SettingError` where the format cannot hold the classes."""

@@ -126,6 +126,8 @@ class _Import:
                 f"{self.folder}: the mask of {found.name} is {mask.shape[1]} x {mask.shape[0]}, the picture "
                 f"{width} x {height} pixels; export it in the size of the picture"
             )
+        if own is not None and not self.format.undecided:  # what the format cannot say nobody has changed
+            mask = np.where((mask == 0) & (own == IGNORE), IGNORE, mask)
         return _Change(id_, None if own is not None and np.array_equal(own, mask) else mask, revision)
 
     def _renumbered(self, found: ImportedMask) -> Mask:
