@@ -1,0 +1,191 @@
+"""COCO: instances with run lengths or polygons, and results.
+
+    annotations/instances.json      `coco` (run lengths) and `coco-polygons`, both exact to the pixel with pycocotools
+    results.json                    `coco-results`: [{image_id, category_id, bbox, score, segmentation}, ..]
+
+Pictures count from 1 in the order of the export, those without an object included. `file_name` is the path of the
+picture; it stands in results too, to find the id that another file gives to the picture. Categories have the numbers of
+the classes. Polygons of COCO have no holes: a hole is joined to the outline by a slit of no width, and pycocotools
+rasterises it to the hole. Undecided pixels may be of any class that the picture is known to show: they are a crowd
+region (`iscrowd` 1, always run lengths) of each, which COCOeval and most trainers leave out of account.
+Specification: cocodataset.org/#format-data and #format-results.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcam.errors import DatasetError
+from advcam.export.annotated import AnnotatedPicture, Classes, ImportedMask
+from advcam.export.coco_files import (
+    Entry,
+    ListFile,
+    annotation_files,
+    area,
+    bounds,
+    category_entries,
+    image_entry,
+)
+from advcam.export.contours import trace_slit
+from advcam.export.format import Format, Writer
+from advcam.export.numbering import number_names
+from advcam.export.regions import Region, regions
+from advcam.store.coco_index import CocoIndex, CocoPicture, read_index, short
+from advcam.store.masks import run_lengths
+from advcam.store.segmentation import paint, segment_pixels
+from advcam.types import IGNORE
+
+INSTANCES = "annotations/instances.json"
+RESULTS = "results.json"
+#: Decimals of scores.
+_DECIMALS = 4
+
+
+class InstancesWriter(Writer):
+    """Writes annotations as they come; pictures and categories follow them in the file.
+
+    Args:
+        folder: As `Writer`.
+        classes: As `Writer`.
+        segment: Makes the segmentation of a region of a picture of (H, W) pixels.
+    """
+
+    def __init__(self, folder: Path, classes: Classes, segment: Callable[[Region, tuple[int, int]], object]) -> None:
+        super().__init__(folder, classes)
+        self._file = ListFile(folder / INSTANCES, "annotations")
+        self._segment = segment
+        self._images: list[Entry] = []
+        self._count = 0
+
+    def add(self, picture: AnnotatedPicture) -> None:
+        """Write the objects of a picture."""
+        self._images.append(image_entry(picture, len(self._images) + 1))
+        self._file.extend(entry for region in regions(picture) for entry in self._entries(region, picture))
+
+    def finish(self) -> None:
+        """Write the pictures and the categories."""
+        self._file.end(images=self._images, categories=category_entries(self.classes))
+
+    def _entries(self, region: Region, picture: AnnotatedPicture) -> Iterator[Entry]:
+        crowd = region.number == IGNORE
+        segmentation = as_runs(region, picture.size) if crowd else self._segment(region, picture.size)
+        for number in self._possible(picture) if crowd else (region.number,):
+            self._count += 1
+            score = {} if region.score is None else {"score": round(region.score, _DECIMALS)}
+            entry = {"id": self._count, "image_id": len(self._images), "category_id": number, "bbox": bounds(region)}
+            yield {**entry, "area": area(region), "iscrowd": int(crowd), "segmentation": segmentation, **score}
+
+    def _possible(self, picture: AnnotatedPicture) -> Iterable[int]:
+        """Classes that undecided pixels may be of."""
+        return picture.labels or sorted({one.class_id + 1 for one in picture.objects}) or self.classes
+
+
+class ResultsWriter(Writer):
+    """Writes results as they come."""
+
+    def __init__(self, folder: Path, classes: Classes) -> None:
+        super().__init__(folder, classes)
+        self._file = ListFile(folder / RESULTS)
+        self._pictures = 0
+
+    def add(self, picture: AnnotatedPicture) -> None:
+        """Write the objects of a picture."""
+        self._pictures += 1
+        self._file.extend(self._entry(region, picture) for region in regions(picture) if region.number != IGNORE)
+
+    def finish(self) -> None:
+        """End the list."""
+        self._file.end()
+
+    def _entry(self, region: Region, picture: AnnotatedPicture) -> Entry:
+        return {
+            "image_id": self._pictures,
+            "file_name": picture.id,
+            "category_id": region.number,
+            "bbox": bounds(region),
+            "score": 1.0 if region.score is None else round(region.score, _DECIMALS),
+            "segmentation": as_runs(region, picture.size),
+        }
+
+
+class Coco(Format):
+    """Instances with run lengths."""
+
+    name = "coco"
+    title = "COCO instances"
+    summary = "pycocotools, Detectron2, MMDetection, FiftyOne and most trainers; masks as run lengths"
+
+    def writer(self, folder: Path, classes: Classes) -> Writer:
+        """What writes the instances."""
+        return InstancesWriter(folder, classes, as_runs)
+
+    def read(self, folder: Path, classes: Classes) -> Iterator[ImportedMask]:
+        """Masks of every instances file of a folder, or of one file, in the order of its pictures.
+
+        Polygons and run lengths are read. Of objects that overlap the smaller lies above. Crowd regions are undecided
+        pixels where no object covers them.
+        """
+        for path in annotation_files(folder, "instances"):
+            index = read_index(path)
+            numbers = number_names((name for _, name in index.categories), classes)
+            categories = {id_: numbers[name] for id_, name in index.categories}
+            names = {number: name for name, number in numbers.items() if number}
+            for name in index.pictures:
+                width, height = index.size(name)
+                parts = _parts(index, index.picture(name), categories, (height, width))
+                yield ImportedMask(name, paint(parts, (height, width)), names)
+
+
+class CocoPolygons(Coco):
+    """Instances with polygons."""
+
+    name = "coco-polygons"
+    title = "COCO instances, polygons"
+    summary = "tools that read no run lengths; holes are joined to the outline by a slit"
+
+    def writer(self, folder: Path, classes: Classes) -> Writer:
+        """What writes the instances."""
+        return InstancesWriter(folder, classes, as_polygons)
+
+
+class CocoResults(Format):
+    """Results."""
+
+    name = "coco-results"
+    title = "COCO results"
+    summary = "COCOeval: objects with their scores"
+    readable = False
+
+    def writer(self, folder: Path, classes: Classes) -> Writer:
+        """What writes the results."""
+        return ResultsWriter(folder, classes)
+
+
+def as_runs(region: Region, size: tuple[int, int]) -> object:
+    """The compressed run lengths of a region of a picture of (H, W) pixels."""
+    height, width = region.pixels.shape
+    canvas = np.zeros(size, dtype=np.bool_, order="F")
+    canvas[region.y : region.y + height, region.x : region.x + width] = region.pixels
+    return run_lengths(canvas)
+
+
+def as_polygons(region: Region, _size: tuple[int, int]) -> object:
+    """The parts of a region as polygons [x, y, x, y, ..] along the edges of its pixels."""
+    return [np.add(ring, (region.x, region.y)).astype(np.int32).ravel().tolist() for ring in trace_slit(region.pixels)]
+
+
+def _parts(
+    index: CocoIndex, picture: CocoPicture, categories: Mapping[int, int], size: tuple[int, int]
+) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    """Number in the mask and pixels of each annotation of a picture of (H, W) pixels."""
+    for annotation in picture.annotations:
+        where = f"{index.path}, annotation {short(annotation.id)}"
+        category = annotation.category
+        if type(category) is not int or category not in categories:
+            raise DatasetError(f"{where}: there is no category {short(category)}; add it to the categories")
+        if annotation.crowd not in (0, 1):
+            raise DatasetError(f"{where}: iscrowd is {short(annotation.crowd)}; make it 0 or 1")
+        number = IGNORE if annotation.crowd else categories[category]
+        yield number, segment_pixels(annotation.segmentation, *size, where)
