@@ -37,7 +37,8 @@ def pictures(folder):
 def test_masks_come_back(format_, mask):
     found = round_trip(format_, mask)
     assert (found.mask == mask).all()
-    assert found.name == "a.png" and found.names == CLASSES
+    assert found.name == "a.png"
+    assert found.names == CLASSES
 
 
 @INSTANCES
@@ -88,7 +89,8 @@ def test_supervision_loads_pictures_without_objects_too(tmp_path):
     data = sv.DetectionDataset.from_coco(
         str(tmp_path / "in"), str(out / "annotations/instances.json"), force_masks=True
     )
-    assert list(data.classes) == list(CLASSES.values()) and len(data) == 3
+    assert list(data.classes) == list(CLASSES.values())
+    assert len(data) == 3
     for (_, _, detections), picture in zip(data, made, strict=True):
         decided = detections[detections.data["iscrowd"] == 0] if len(detections) else detections
         assert len(decided) == len(picture.objects)
@@ -135,7 +137,8 @@ def test_what_tools_write_is_read(tmp_path):
     path = written(tmp_path, [small, SQUARE, {"segmentation": runs}, crowd])
     for where in (tmp_path, path):
         (found,) = Coco().read(where, {1: "cat", 2: "dog"})
-        assert found.name == "x.jpg" and found.names == {1: "cat", 2: "dog"}
+        assert found.name == "x.jpg"
+        assert found.names == {1: "cat", 2: "dog"}
         assert found.mask.tolist() == [
             [2, 2, 2, 255, 1, 255],
             [2, 1, 2, 255, 255, 255],
@@ -147,7 +150,8 @@ def test_what_tools_write_is_read(tmp_path):
 def test_classes_that_the_run_has_not_get_numbers_of_their_own(tmp_path):
     written(tmp_path, [SQUARE], [{"id": 7, "name": "wolf"}, {"id": 3, "name": "background"}])
     (found,) = Coco().read(tmp_path, {300: "cat"})
-    assert found.names == {301: "wolf"} and sorted(np.unique(found.mask)) == [0, 301]
+    assert found.names == {301: "wolf"}
+    assert sorted(np.unique(found.mask)) == [0, 301]
 
 
 @pytest.mark.parametrize(
