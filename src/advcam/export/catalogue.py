@@ -3,12 +3,24 @@
 import difflib
 
 from advcam.errors import SettingError
+from advcam.export.coco import Coco, CocoPolygons, CocoResults
+from advcam.export.cvat import Cvat
 from advcam.export.format import Format
 from advcam.export.image_folder import ImageFolder
+from advcam.export.label_studio import LabelStudio
+from advcam.export.labelme import LabelMe
+from advcam.export.panoptic import Panoptic
 from advcam.export.parquet import Parquet
+from advcam.export.voc import Voc
+from advcam.export.yolo import Yolo, YoloBoxes
 
+_KINDS: tuple[type[Format], ...] = (
+    *(Voc, Coco, CocoPolygons, CocoResults, Panoptic, Yolo, YoloBoxes),
+    *(LabelStudio, Cvat, LabelMe),
+    *(Parquet, ImageFolder),
+)
 #: Every format of masks by its name on the command line.
-FORMATS: dict[str, Format] = {one.name: one for one in (Parquet(), ImageFolder())}
+FORMATS: dict[str, Format] = {kind.name: kind() for kind in _KINDS}
 #: Maps are exported as well, though in no format of masks.
 SCORE_MAPS = "score-maps"
 
@@ -29,7 +41,4 @@ def find_format(name: str) -> Format:
 def describe_formats() -> list[tuple[str, str, str]]:
     """Name, title and summary of each format, for people."""
     described = [(one.name, one.title, one.summary) for one in FORMATS.values()]
-    return [
-        *described,
-        (SCORE_MAPS, "Score maps", "the evaluator of wsolevaluation: maps of pictures of one class"),
-    ]
+    return [*described, (SCORE_MAPS, "Score maps", "the evaluator of wsolevaluation: maps of pictures of one class")]

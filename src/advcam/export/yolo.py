@@ -77,6 +77,7 @@ class Yolo(Format):
     name = "yolo"
     title = "YOLO, polygons"
     summary = "Ultralytics and other trainers of YOLO segmentation; the pictures are copied"
+    undecided = False
 
     def writer(self, folder: Path, classes: Classes) -> Writer:
         """What writes pictures and labels."""
