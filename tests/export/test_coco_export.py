@@ -44,7 +44,7 @@ def test_masks_come_back(format_, mask):
 @INSTANCES
 def test_pycocotools_sees_the_masks(format_, tmp_path):
     made = pictures(tmp_path)
-    coco = coco_of(export(format_, made, tmp_path / "out") / "annotations/instances.json")
+    coco = coco_of(export(format_, made, tmp_path / "out") / "annotations/instances_default.json")
     for id_, picture in enumerate(made, 1):
         assert coco.imgs[id_]["file_name"] == picture.id
         height, width = picture.size
@@ -63,7 +63,9 @@ def test_pycocotools_sees_the_masks(format_, tmp_path):
 
 
 def test_undecided_pixels_are_a_crowd_of_each_class_that_may_be_there(tmp_path):
-    entries = coco_of(export(Coco(), pictures(tmp_path), tmp_path / "out") / "annotations/instances.json").anns.values()
+    entries = coco_of(
+        export(Coco(), pictures(tmp_path), tmp_path / "out") / "annotations/instances_default.json"
+    ).anns.values()
     crowds = [(entry["image_id"], entry["category_id"]) for entry in entries if entry["iscrowd"]]
     assert crowds == [(2, 1), (2, 3), (3, 1), (3, 2), (3, 3)]
 
@@ -71,7 +73,7 @@ def test_undecided_pixels_are_a_crowd_of_each_class_that_may_be_there(tmp_path):
 @INSTANCES
 def test_results_against_the_instances_have_an_ap_of_1(format_, tmp_path):
     made = pictures(tmp_path)
-    truth = coco_of(export(format_, made, tmp_path / "out") / "annotations/instances.json")
+    truth = coco_of(export(format_, made, tmp_path / "out") / "annotations/instances_default.json")
     results = json.loads((export(CocoResults(), made, tmp_path / "results") / "results.json").read_text("utf-8"))
     assert {entry["file_name"] for entry in results} == {picture.id for picture in made[1:]}
     for kind in ("segm", "bbox"):
@@ -87,7 +89,7 @@ def test_supervision_loads_pictures_without_objects_too(tmp_path):
     made = pictures(tmp_path / "in")
     out = export(Coco(), made, tmp_path / "out")
     data = sv.DetectionDataset.from_coco(
-        str(tmp_path / "in"), str(out / "annotations/instances.json"), force_masks=True
+        str(tmp_path / "in"), str(out / "annotations/instances_default.json"), force_masks=True
     )
     assert list(data.classes) == list(CLASSES.values())
     assert len(data) == 3
@@ -102,7 +104,11 @@ def test_supervision_loads_pictures_without_objects_too(tmp_path):
 
 def test_no_class_no_picture(tmp_path):
     out = export(Coco(), [], tmp_path / "out", {})
-    assert coco_of(out / "annotations/instances.json").dataset == {"annotations": [], "images": [], "categories": []}
+    assert coco_of(out / "annotations/instances_default.json").dataset == {
+        "annotations": [],
+        "images": [],
+        "categories": [],
+    }
     assert json.loads((export(CocoResults(), [], tmp_path / "results") / "results.json").read_text()) == []
 
 

@@ -29,7 +29,10 @@ def test_hundreds_of_segments(tmp_path):
     mask = np.zeros((40, 60), dtype=np.int32)
     mask[::2, ::2] = np.arange(600).reshape(20, 30) % 3 + 1
     out = export(Panoptic(), [annotated(mask, tmp_path)], tmp_path / "out")
-    assert len(json.loads((out / "annotations/panoptic.json").read_text())["annotations"][0]["segments_info"]) == 601
+    assert (
+        len(json.loads((out / "annotations/panoptic_default.json").read_text())["annotations"][0]["segments_info"])
+        == 601
+    )
     (found,) = Panoptic().read(out, CLASSES)
     assert (found.mask == mask).all()
 
@@ -37,14 +40,14 @@ def test_hundreds_of_segments(tmp_path):
 def test_a_literal_decoder_finds_each_segment(tmp_path):
     made = pictures(tmp_path)
     out = export(Panoptic(), made, tmp_path / "out")
-    content = json.loads((out / "annotations/panoptic.json").read_text("utf-8"))
+    content = json.loads((out / "annotations/panoptic_default.json").read_text("utf-8"))
     categories = {one["id"]: one for one in content["categories"]}
     assert categories[0] == {"id": 0, "name": "background", "supercategory": "", "isthing": 0}
     assert {id_: one["name"] for id_, one in categories.items() if one["isthing"]} == CLASSES
     assert [one["file_name"] for one in content["images"]] == [picture.id for picture in made]
     for image, annotation, picture in zip(content["images"], content["annotations"], made, strict=True):
         assert annotation["image_id"] == image["id"]
-        colours = np.asarray(Image.open(out / "annotations/panoptic" / annotation["file_name"])).astype(int)
+        colours = np.asarray(Image.open(out / "annotations/panoptic_default" / annotation["file_name"])).astype(int)
         ids = colours[..., 0] + colours[..., 1] * 256 + colours[..., 2] * 256**2
         seen = np.where(ids == 0, 255, -1)
         assert len({one["id"] for one in annotation["segments_info"]}) == len(annotation["segments_info"])

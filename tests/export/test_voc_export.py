@@ -43,7 +43,9 @@ def test_the_files_are_those_of_the_devkit(tmp_path):
         assert image.mode == "P"
         assert (np.array(image.getpalette()).reshape(-1, 3) == voc_palette()).all()
         assert (np.asarray(image) == picture.mask).all()
-    assert (out / "ImageSets/Segmentation/trainval.txt").read_text("utf-8") == "empty\ndeep/er/it's <one> & 鳥\n"
+    for task in ("Segmentation", "Main"):
+        assert (out / f"ImageSets/{task}/trainval.txt").read_text("utf-8") == "empty\ndeep/er/it's <one> & 鳥\n"
+    assert "undecided:224,224,192::" in (out / "labelmap.txt").read_text("utf-8")
     root = ET.parse(out / f"Annotations/{picture.name}.xml").getroot()
     assert (root.findtext("folder"), root.findtext("filename")) == ("deep/er", "it's <one> & 鳥.png")
     assert [root.findtext(f"size/{key}") for key in ("width", "height", "depth")] == ["50", "40", "3"]
@@ -130,6 +132,12 @@ def test_colours_of_cvat(tmp_path):
     (found,) = Voc().read(tool_folder(tmp_path, Image.fromarray(colours), LABELS), {1: "cat", 2: "dog"})
     assert found.mask.tolist() == [[0, 2, 256, 255]]
     assert found.names == {2: "dog", 256: "big: wolf"}
+
+
+def test_the_label_undecided_may_have_any_colour(tmp_path):
+    colours = np.array([[(0, 0, 0), (250, 50, 83), (1, 2, 3)]], dtype=np.uint8)
+    (found,) = Voc().read(tool_folder(tmp_path, Image.fromarray(colours), LABELS + "undecided:1,2,3::\n"), {2: "dog"})
+    assert found.mask.tolist() == [[0, 2, 255]]
 
 
 def test_a_palette_counts_by_its_colours_where_there_are_labels(tmp_path):

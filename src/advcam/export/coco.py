@@ -1,7 +1,7 @@
 """COCO: instances with run lengths or polygons, and results.
 
-    annotations/instances.json      `coco` (run lengths) and `coco-polygons`, both exact to the pixel with pycocotools
-    results.json                    `coco-results`: [{image_id, category_id, bbox, score, segmentation}, ..]
+    annotations/instances_default.json  `coco` (run lengths) and `coco-polygons`; exact to the pixel with pycocotools
+    results.json                        `coco-results`: [{image_id, category_id, bbox, score, segmentation}, ..]
 
 Pictures count from 1 in the order of the export, those without an object included. `file_name` is the path of the
 picture; it stands in results too, to find the id that another file gives to the picture. Categories have the numbers of
@@ -30,14 +30,14 @@ from advcam.export.coco_files import (
 )
 from advcam.export.contours import trace_slit
 from advcam.export.format import Format, Writer
-from advcam.export.numbering import number_names
+from advcam.export.numbering import names_by_number, number_names
 from advcam.export.regions import Region, regions
 from advcam.store.coco_index import CocoIndex, CocoPicture, read_index, short
 from advcam.store.masks import run_lengths
 from advcam.store.segmentation import paint, segment_pixels
 from advcam.types import IGNORE
 
-INSTANCES = "annotations/instances.json"
+INSTANCES = "annotations/instances_default.json"
 RESULTS = "results.json"
 #: Decimals of scores.
 _DECIMALS = 4
@@ -131,7 +131,7 @@ class Coco(Format):
             index = read_index(path)
             numbers = number_names((name for _, name in index.categories), classes)
             categories = {id_: numbers[name] for id_, name in index.categories}
-            names = {number: name for name, number in numbers.items() if number}
+            names = names_by_number(numbers)
             for name in index.pictures:
                 width, height = index.size(name)
                 parts = _parts(index, index.picture(name), categories, (height, width))

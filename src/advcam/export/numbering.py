@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from advcam.errors import DatasetError
 from advcam.export.annotated import Classes
+from advcam.export.labels import UNDECIDED
 from advcam.types import IGNORE, Mask
 
 #: Names of the background, where no class has them.
@@ -22,16 +23,23 @@ def number_names(names: Iterable[str], classes: Classes) -> dict[str, int]:
         classes: Of the run that the masks go back to.
 
     Returns:
-        Those of the run, for its classes; 0 for the background; numbers above all these for the others.
+        Those of the run, for its classes; 0 for the background, 255 for "undecided", where no class is named so;
+        numbers above all these for the others.
     """
-    known = dict.fromkeys(BACKGROUND, 0) | {name: number for number, name in classes.items()}
+    special = dict.fromkeys(BACKGROUND, 0) | {UNDECIDED: IGNORE}
+    known = special | {name.strip(): number for number, name in classes.items()}
     free = max((IGNORE, *classes)) + 1
     numbers: dict[str, int] = {}
     for name in names:
         if name not in numbers:
-            numbers[name] = known.get(name, free)
-            free += name not in known
+            numbers[name] = known.get(name.strip(), free)  # tools trim names
+            free += numbers[name] == free
     return numbers
+
+
+def names_by_number(numbers: Mapping[str, int]) -> Classes:
+    """The names of what `number_names` gave a number to, but for background and undecided."""
+    return {number: name for name, number in numbers.items() if number not in (0, IGNORE)}
 
 
 def renumber(pixels: NDArray[np.integer], table: Mapping[int, int], path: Path, noun: str, source: str) -> Mask:

@@ -1,7 +1,7 @@
 """COCO panoptic: one segment a pixel, in a PNG of colours, and a JSON that says what the segments are.
 
-    annotations/panoptic.json       category, box and area of each segment
-    annotations/panoptic/NAME.png   id of the segment of each pixel, R + 256 G + 65536 B
+    annotations/panoptic_default.json           category, box and area of each segment
+    annotations/panoptic_default/NAME.png       id of the segment of each pixel, R + 256 G + 65536 B
 
 Segments count from 1 in each picture. The background is one segment of its own category 0, "background", which is stuff
 (`isthing` 0); the classes are things. Undecided pixels are void, id 0. So the masks are kept to the pixel.
@@ -20,13 +20,13 @@ from advcam.errors import DatasetError
 from advcam.export.annotated import AnnotatedPicture, Classes, ImportedMask
 from advcam.export.coco_files import Entry, ListFile, annotation_files, area, bounds, category_entries, image_entry
 from advcam.export.format import Format, Writer
-from advcam.export.numbering import BACKGROUND, number_names, renumber
+from advcam.export.numbering import BACKGROUND, names_by_number, number_names, renumber
 from advcam.export.regions import Region, regions
 from advcam.store.coco_index import short
 from advcam.store.reading import inside, open_png, read_json
 from advcam.types import IGNORE, Mask
 
-SEGMENTS = "annotations/panoptic.json"
+SEGMENTS = "annotations/panoptic_default.json"
 _BACKGROUND = {"id": 0, "name": BACKGROUND[0], "supercategory": "", "isthing": 0}
 
 
@@ -79,7 +79,7 @@ class Panoptic(Format):
         """
         for path in annotation_files(folder, "panoptic"):
             content = _Content(path, classes)
-            names = {number: name for name, number in content.numbers.items() if number}
+            names = names_by_number(content.numbers)
             for place, entry in enumerate(content.entries("annotations"), 1):
                 where = f"{path}, annotation {place}"
                 png = _text(entry, "file_name", where)

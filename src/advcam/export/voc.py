@@ -3,8 +3,9 @@
     SegmentationClass/NAME.png      0 background, class numbers, 255 undecided, in the VOC colours
     SegmentationObject/NAME.png     0 background, objects from 1 on in the order of the XML, 255 undecided
     Annotations/NAME.xml            class and box of each object, pixels counted from 1, both corners inside
-    ImageSets/Segmentation/trainval.txt     the names
-    labelmap.txt                    name:red,green,blue:: of each class, as CVAT and Datumaro have it
+    ImageSets/{Segmentation,Main}/trainval.txt      the names
+    labelmap.txt                    name:red,green,blue:: of each class, as CVAT and Datumaro have it; undecided
+                                    pixels are a label "undecided" there
 
 The pictures are not copied: for tools that want JPEGImages, put or link them there under the names of the masks.
 Specification: VOCdevkit 2012, and docs.cvat.ai on Pascal VOC for labelmap.txt.
@@ -23,8 +24,8 @@ from advcam.colours import voc_palette
 from advcam.errors import DatasetError, SettingError
 from advcam.export.annotated import AnnotatedPicture, Classes, ImportedMask
 from advcam.export.format import Format, Writer
-from advcam.export.labels import check_labels, holds
-from advcam.export.numbering import number_names, renumber
+from advcam.export.labels import UNDECIDED, check_labels, holds
+from advcam.export.numbering import names_by_number, number_names, renumber
 from advcam.export.regions import Region, regions
 from advcam.store.masks import mask_bytes
 from advcam.store.reading import inside, numbered_lines, open_png
@@ -41,6 +42,7 @@ class VocWriter(Writer):
     def __init__(self, folder: Path, classes: Classes) -> None:
         super().__init__(folder, classes)
         self._names: list[str] = []
+        self._labels = {0: "background", **classes}
 
     def add(self, picture: AnnotatedPicture) -> None:
         """Write the files of a picture."""
@@ -51,12 +53,15 @@ class VocWriter(Writer):
         _write(self.folder / "SegmentationObject", f"{picture.name}.png", mask_bytes(_object_mask(picture, found)))
         _write(self.folder / "Annotations", f"{picture.name}.xml", _annotation(picture, found, self.classes))
         self._names.append(picture.name)
+        if found and found[0].number == IGNORE:
+            self._labels[IGNORE] = UNDECIDED
 
     def finish(self) -> None:
         """Write the list of names and the map of labels."""
-        _write(self.folder / "ImageSets/Segmentation", "trainval.txt", "".join(f"{n}\n" for n in self._names).encode())
-        colours, names = voc_palette().tolist(), {0: "background", **self.classes}
-        rows = (f"{name}:{','.join(map(str, colours[number]))}::\n" for number, name in names.items())
+        for task in ("Segmentation", "Main"):
+            _write(self.folder / "ImageSets" / task, "trainval.txt", "".join(f"{n}\n" for n in self._names).encode())
+        colours = voc_palette().tolist()
+        rows = (f"{name}:{','.join(map(str, colours[number]))}::\n" for number, name in self._labels.items())
         _write(self.folder, LABEL_MAP, ("# label:color_rgb:parts:actions\n" + "".join(rows)).encode())
 
 
@@ -69,7 +74,7 @@ class Voc(Format):
 
     def check(self, classes: Classes) -> None:
         """Names that labelmap.txt or XML cannot hold, and more classes than a palette has colours."""
-        check_labels(classes, self.title, "")
+        check_labels(classes, self.title)
         if max(classes, default=0) >= IGNORE:
             raise SettingError(
                 f"{self.title} holds class numbers up to {IGNORE - 1}, but the run has {max(classes)}; export to "
@@ -147,7 +152,7 @@ def _read_labels(path: Path, classes: Classes) -> _Labels:
         named = number_names((name for name, _ in rows), classes)
         numbers = {place: named[name] for place, (name, _) in enumerate(rows)}
         colours = {colour: named[name] for name, colour in rows}
-        names: Classes = {number: name for name, number in named.items() if number}
+        names = names_by_number(named)
     else:
         numbers = {0: 0, **{number: number for number in classes}}
         colours = {int(_PALETTE[number]): number for number in numbers if number < IGNORE}

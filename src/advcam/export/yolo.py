@@ -24,7 +24,7 @@ from advcam.errors import DatasetError, one_line
 from advcam.export.annotated import AnnotatedPicture, Classes, ImportedMask
 from advcam.export.contours import Polygon, Ring, fill, trace_slit
 from advcam.export.format import Format, Writer
-from advcam.export.numbering import number_names
+from advcam.export.numbering import names_by_number, number_names
 from advcam.export.regions import Region, regions
 from advcam.export.tool_files import copy_picture
 from advcam.store.reading import inside, numbered_lines
@@ -91,7 +91,7 @@ class Yolo(Format):
         """
         in_file = _read_names(folder)
         numbers = number_names(in_file, classes)
-        names = {number: name for name, number in numbers.items() if number}
+        names = names_by_number(numbers)
         table = [numbers[name] for name in in_file]
         for labels in _label_folders(folder):
             pictures = {path.with_suffix(""): path for path in sorted(labels.with_name("images").rglob("*"))}
