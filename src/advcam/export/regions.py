@@ -84,12 +84,12 @@ def paint(name: str, size: tuple[int, int], shapes: Iterable[Shape], classes: Cl
         classes: Of the run; their numbers are kept, other labels get new ones. "background" is 0 where it is no class.
         undecided: Label of undecided pixels, 255.
     """
-    numbers = dict.fromkeys(_BACKGROUND, 0) | {label: number for number, label in classes.items()} | {undecided: IGNORE}
+    numbers = dict.fromkeys(_BACKGROUND, 0) | {label.strip(): number for number, label in classes.items()} | {undecided: IGNORE}
     free = max((IGNORE, *classes)) + 1
     names: dict[int, str] = {}
     mask: Mask = np.zeros(size, dtype=np.int32)
     for shape in shapes:
-        number = numbers.setdefault(shape.label, free)
+        number = numbers.setdefault(shape.label.strip(), free)  # tools trim labels
         free += number == free
         if number not in (0, IGNORE):
             names[number] = shape.label
