@@ -13,7 +13,7 @@ Specification: huggingface.co/docs/datasets/image_dataset.
 import json
 import shutil
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -23,8 +23,9 @@ from advcam.errors import DatasetError, PictureError, one_line
 from advcam.export.annotated import AnnotatedPicture, Classes, ImportedMask
 from advcam.export.class_names import check_named, read_class_names, write_class_names
 from advcam.export.format import Format, Writer
-from advcam.store.masks import mask_bytes, read_mask
-from advcam.untrusted import check_regular, limited_lines, parse_json
+from advcam.store.masks import mask_bytes
+from advcam.store.reading import inside, numbered_lines, read_index_png
+from advcam.untrusted import parse_json
 
 METADATA = "metadata.jsonl"
 
@@ -92,37 +93,20 @@ class ImageFolder(Format):
             classes: Not needed.
         """
         names = read_class_names(folder)
-        for number, line in _lines(folder / METADATA):
-            id_, mask_path = _parsed(line, f"{folder / METADATA}, line {number}")
-            try:
-                mask = read_mask(folder / mask_path)
-            except PictureError as error:
-                raise DatasetError(str(error)) from error
-            check_named(mask, names, str(folder / mask_path))
+        for where, line in numbered_lines(folder / METADATA):
+            id_, path = _parsed(line, where, folder)
+            mask = read_index_png(path)
+            check_named(mask, names, str(path))
             yield ImportedMask(id_, mask, names)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines that hold something, with their numbers from 1."""
-    try:
-        check_regular(path)
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(limited_lines(file), 1):
-                if line.strip():
-                    yield number, line
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read ({one_line(error)}); it has a line of JSON a picture") from error
-
-
-def _parsed(line: str, where: str) -> tuple[str, str]:
-    """Id and place of the mask, which lies inside the folder."""
+def _parsed(line: str, where: str, folder: Path) -> tuple[str, Path]:
+    """Id of the picture, and where its mask lies."""
     try:
         content = parse_json(line.encode())
     except ValueError as error:
-        raise DatasetError(f"{where}: no JSON ({one_line(error)})") from error
+        raise DatasetError(f"{where}: no JSON ({one_line(error)}); it has an object a line") from error
     id_, mask = (content.get(key) if isinstance(content, dict) else None for key in ("id", "mask_file_name"))
     if not isinstance(id_, str) or not isinstance(mask, str):
-        raise DatasetError(f'{where}: a line is {{"file_name": .., "mask_file_name": .., "id": ..}}')
-    if PurePosixPath(mask).is_absolute() or ".." in PurePosixPath(mask).parts:
-        raise DatasetError(f"{where}: the mask {mask} lies outside of the folder")
-    return id_, mask
+        raise DatasetError(f'{where}: expected {{"file_name": .., "mask_file_name": .., "id": ..}}; got {line[:80]}')
+    return id_, inside(folder, mask)

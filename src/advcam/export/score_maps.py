@@ -6,11 +6,12 @@ IMAGE_ID is the path of the picture in its `image_ids.txt`, with its extension: 
 masks that it compares are those of pictures resized to 224 x 224, so the maps have that size as well.
 """
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from advcam.errors import SettingError
+from advcam.store.reading import inside
 from advcam.types import FloatArray
 
 #: Side of the maps, in pixels.
@@ -26,14 +27,12 @@ def write_score_map(folder: Path, id_: str, scores: FloatArray) -> None:
         scores: (224, 224), in [0, 1].
 
     Raises:
-        SettingError: The id leads out of the folder, or the map has another size or range.
+        SettingError: The map has another size or range.
+        DatasetError: The id leads out of the folder.
         OSError: It cannot be written.
     """
-    path = PurePosixPath(id_)
-    if path.is_absolute() or ".." in path.parts or not path.name:
-        raise SettingError(f"the id of a picture is a path inside its data set; got {id_!r}")
     if scores.shape != (SIDE, SIDE) or not (scores.min() >= 0 and scores.max() <= 1):
         raise SettingError(f"score maps are ({SIDE}, {SIDE}) with values in [0, 1]; got shape {scores.shape}")
-    target = folder / f"{id_}.npy"
+    target = inside(folder, f"{id_}.npy")
     target.parent.mkdir(parents=True, exist_ok=True)
     np.save(target, scores.astype(np.float32), allow_pickle=False)

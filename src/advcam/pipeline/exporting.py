@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 
 import advcam
-from advcam.errors import AdvcamError, PictureError, SettingError, one_line
+from advcam.errors import AdvcamError, DatasetError, PictureError, SettingError, one_line
 from advcam.evaluate.score_maps import score_map
 from advcam.export.annotated import AnnotatedPicture
 from advcam.export.catalogue import SCORE_MAPS, find_format
@@ -199,7 +199,7 @@ def _refused(read: Callable[[], Made], write: Callable[[Made], None]) -> str | N
         return one_line(error)
     try:
         write(made)
-    except (SettingError, PictureError) as error:
+    except (SettingError, PictureError, DatasetError) as error:
         return one_line(error)
     return None
 
