@@ -70,9 +70,8 @@ def from_supervision(detections: Any, name: str, size: tuple[int, int], classes:
     numbers = [] if detections.class_id is None else [int(class_id) + 1 for class_id in detections.class_id]
     unknown = sorted({number for number in numbers if number not in classes})
     if len(numbers) != count or unknown:
-        raise SettingError(
-            f"detections of {name} have the classes {unknown}, which are not of this run; number them as it does"
-        )
+        have = f"the classes {unknown}, which are not of the run" if unknown else "no classes"
+        raise SettingError(f"detections of {name} have {have}; number them as the run does, less one")
     for place in order:
         mask[detections.mask[place]] = numbers[place]
     return ImportedMask(name, mask, {number: classes[number] for number in sorted(set(numbers))})
