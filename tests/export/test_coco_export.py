@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from advcam.errors import DatasetError
+from advcam.errors import DatasetError, SettingError
 from advcam.export.coco import Coco, CocoPolygons, CocoResults
 
 INSTANCES = pytest.mark.parametrize("format_", [Coco(), CocoPolygons()], ids=lambda one: one.name)
@@ -184,3 +184,9 @@ def test_a_folder_without_annotations(tmp_path):
     (tmp_path / "advcam-export.json").write_text("{}")
     with pytest.raises(DatasetError, match=r"holds no annotations/instances\*.json and no other JSON"):
         list(Coco().read(tmp_path, CLASSES))
+
+
+@pytest.mark.parametrize("format_", [Coco(), CocoPolygons(), CocoResults()], ids=lambda one: one.name)
+def test_names_that_do_not_tell_the_classes_apart(format_):
+    with pytest.raises(SettingError, match="the name of class 1, 'cat', is that of another class too"):
+        format_.check({1: "cat", 2: "cat"})

@@ -8,7 +8,7 @@ from annotated_pictures import CLASSES, annotated, contents, export, label_masks
 from hypothesis import given, settings
 from PIL import Image
 
-from advcam.errors import DatasetError
+from advcam.errors import DatasetError, SettingError
 from advcam.export.panoptic import Panoptic
 
 
@@ -42,7 +42,7 @@ def test_a_literal_decoder_finds_each_segment(tmp_path):
     out = export(Panoptic(), made, tmp_path / "out")
     content = json.loads((out / "annotations/panoptic_default.json").read_text("utf-8"))
     categories = {one["id"]: one for one in content["categories"]}
-    assert categories[0] == {"id": 0, "name": "background", "supercategory": "", "isthing": 0}
+    assert categories[4] == {"id": 4, "name": "background", "supercategory": "", "isthing": 0}
     assert {id_: one["name"] for id_, one in categories.items() if one["isthing"]} == CLASSES
     assert [one["file_name"] for one in content["images"]] == [picture.id for picture in made]
     for image, annotation, picture in zip(content["images"], content["annotations"], made, strict=True):
@@ -58,7 +58,7 @@ def test_a_literal_decoder_finds_each_segment(tmp_path):
             assert segment["area"] == pixels.sum()
             assert segment["iscrowd"] == 0
             assert segment["bbox"] == [x, y, columns.max() + 1 - x, rows.max() + 1 - y]
-            seen[pixels] = segment["category_id"]
+            seen[pixels] = segment["category_id"] % 4
         assert (seen == picture.mask).all()
 
 
@@ -115,6 +115,15 @@ def test_files_that_are_no_panoptic_export(tmp_path):
     Image.new("L", (3, 2)).save(tmp_path / "annotations/panoptic_val/000.png")
     with pytest.raises(DatasetError, match="is a picture of mode L; panoptic PNGs hold ids as RGB"):
         list(Panoptic().read(tmp_path, CLASSES))
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [({1: "background"}, "has a background already"), ({1: "cat", 2: "cat"}, "is that of another class too")],
+)
+def test_classes_that_it_cannot_hold(classes, message):
+    with pytest.raises(SettingError, match=message):
+        Panoptic().check(classes)
 
 
 def test_names_stay_inside(tmp_path):

@@ -12,7 +12,7 @@ from annotated_pictures import CLASSES, annotated, contents, export, label_masks
 from hypothesis import given, settings
 from PIL import Image
 
-from advcam.errors import DatasetError
+from advcam.errors import DatasetError, SettingError
 from advcam.export.yolo import Yolo, YoloBoxes
 
 NAMES = {1: "cat", 7: "no", 300: 'it\'s: "a" {dog} #1 & 鳥'}
@@ -189,3 +189,9 @@ def test_what_is_missing_is_named(tmp_path):
     (folder / "train/labels/a.txt").unlink()
     with pytest.raises(DatasetError, match="holds no folder `labels` with"):
         list(Yolo().read(folder, CLASSES))
+
+
+@pytest.mark.parametrize("format_", [Yolo(), YoloBoxes()], ids=lambda one: one.name)
+def test_names_that_do_not_tell_the_classes_apart(format_):
+    with pytest.raises(SettingError, match="the name of class 1, 'cat', is that of another class too"):
+        format_.check({1: "cat", 2: "cat"})

@@ -30,6 +30,7 @@ from advcam.export.coco_files import (
 )
 from advcam.export.contours import trace_slit
 from advcam.export.format import Format, Writer
+from advcam.export.labels import check_labels
 from advcam.export.numbering import names_by_number, number_names
 from advcam.export.regions import Region, regions
 from advcam.store.coco_index import CocoIndex, CocoPicture, read_index, short
@@ -117,6 +118,10 @@ class Coco(Format):
     title = "COCO instances"
     summary = "pycocotools, Detectron2, MMDetection, FiftyOne and most trainers; masks as run lengths"
 
+    def check(self, classes: Classes) -> None:
+        """Names that do not tell the classes apart."""
+        check_labels(classes, self.title)
+
     def writer(self, folder: Path, classes: Classes) -> Writer:
         """What writes the instances."""
         return InstancesWriter(folder, classes, as_runs)
@@ -157,6 +162,10 @@ class CocoResults(Format):
     title = "COCO results"
     summary = "COCOeval: objects with their scores"
     readable = False
+
+    def check(self, classes: Classes) -> None:
+        """Names that do not tell the classes apart."""
+        check_labels(classes, self.title)
 
     def writer(self, folder: Path, classes: Classes) -> Writer:
         """What writes the results."""

@@ -3,8 +3,8 @@
     annotations/panoptic_default.json           category, box and area of each segment
     annotations/panoptic_default/NAME.png       id of the segment of each pixel, R + 256 G + 65536 B
 
-Segments count from 1 in each picture. The background is one segment of its own category 0, "background", which is stuff
-(`isthing` 0); the classes are things. Undecided pixels are void, id 0. So the masks are kept to the pixel.
+Segments count from 1 in each picture. The background is one segment, of a category "background" that is stuff (`isthing`
+0); the classes are things and keep their numbers. Undecided pixels are void, id 0. So masks are kept to the pixel.
 Specification: cocodataset.org/#format-data, section 4, and github.com/cocodataset/panopticapi.
 """
 
@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from advcam.errors import DatasetError
+from advcam.errors import DatasetError, SettingError
 from advcam.export.annotated import AnnotatedPicture, Classes, ImportedMask
 from advcam.export.coco_files import Entry, ListFile, annotation_files, area, bounds, category_entries, image_entry
 from advcam.export.format import Format, Writer
+from advcam.export.labels import check_labels
 from advcam.export.numbering import BACKGROUND, names_by_number, number_names, renumber
 from advcam.export.regions import Region, regions
 from advcam.store.coco_index import short
@@ -27,7 +28,6 @@ from advcam.store.reading import inside, open_png, read_json
 from advcam.types import IGNORE, Mask
 
 SEGMENTS = "annotations/panoptic_default.json"
-_BACKGROUND = {"id": 0, "name": BACKGROUND[0], "supercategory": "", "isthing": 0}
 
 
 class PanopticWriter(Writer):
@@ -37,6 +37,7 @@ class PanopticWriter(Writer):
         super().__init__(folder, classes)
         self._file = ListFile(folder / SEGMENTS, "annotations")
         self._pngs = (folder / SEGMENTS).with_suffix("")
+        self._background = max(classes, default=0) + 1  # 0 is no category to some readers
         self._images: list[Entry] = []
 
     def add(self, picture: AnnotatedPicture) -> None:
@@ -47,7 +48,7 @@ class PanopticWriter(Writer):
         for region in _segments(picture):
             height, width = region.pixels.shape
             ids[region.y : region.y + height, region.x : region.x + width][region.pixels] = len(entries) + 1
-            entries.append(_segment_entry(len(entries) + 1, region))
+            entries.append(self._entry(len(entries) + 1, region))
         name = f"{picture.name}.png"
         png = inside(self._pngs, name)
         png.parent.mkdir(parents=True, exist_ok=True)
@@ -56,8 +57,13 @@ class PanopticWriter(Writer):
 
     def finish(self) -> None:
         """Write the pictures and the categories."""
-        categories = [_BACKGROUND, *({**entry, "isthing": 1} for entry in category_entries(self.classes))]
-        self._file.end(images=self._images, categories=categories)
+        things = [{**entry, "isthing": 1} for entry in category_entries(self.classes)]
+        stuff = [{**entry, "isthing": 0} for entry in category_entries({self._background: BACKGROUND[0]})]
+        self._file.end(images=self._images, categories=[*things, *stuff])
+
+    def _entry(self, id_: int, region: Region) -> Entry:
+        category = region.number or self._background
+        return {"id": id_, "category_id": category, "area": area(region), "bbox": bounds(region), "iscrowd": 0}
 
 
 class Panoptic(Format):
@@ -66,6 +72,12 @@ class Panoptic(Format):
     name = "coco-panoptic"
     title = "COCO panoptic"
     summary = "panopticapi, Detectron2, MMDetection; background and undecided pixels included"
+
+    def check(self, classes: Classes) -> None:
+        """Names that do not tell the classes, and the background, apart."""
+        check_labels(classes, self.title)
+        if BACKGROUND[0] in classes.values():
+            raise SettingError(f"{self.title} has a background already; rename the class {BACKGROUND[0]!r}")
 
     def writer(self, folder: Path, classes: Classes) -> Writer:
         """What writes the segments."""
@@ -139,10 +151,6 @@ def _encode(ids: NDArray[np.uint32]) -> bytes:
     """A PNG of the ids (H, W) of segments."""
     colours = np.stack([ids >> 16, ids >> 8 & 255, ids & 255], axis=-1).astype(np.uint8)  # OpenCV takes blue first
     return cv2.imencode(".png", colours)[1].tobytes()
-
-
-def _segment_entry(id_: int, region: Region) -> Entry:
-    return {"id": id_, "category_id": region.number, "area": area(region), "bbox": bounds(region), "iscrowd": 0}
 
 
 def _read_segments(path: Path, table: Mapping[int, int]) -> Mask:

@@ -25,7 +25,7 @@ from advcam.errors import DatasetError, SettingError
 from advcam.export.annotated import AnnotatedPicture, Classes, ImportedMask
 from advcam.export.format import Format, Writer
 from advcam.export.labels import UNDECIDED, check_labels, holds
-from advcam.export.numbering import names_by_number, number_names, renumber
+from advcam.export.numbering import BACKGROUND, names_by_number, number_names, renumber
 from advcam.export.regions import Region, regions
 from advcam.store.masks import mask_bytes
 from advcam.store.reading import inside, numbered_lines, open_png
@@ -42,7 +42,7 @@ class VocWriter(Writer):
     def __init__(self, folder: Path, classes: Classes) -> None:
         super().__init__(folder, classes)
         self._names: list[str] = []
-        self._labels = {0: "background", **classes}
+        self._labels = {0: BACKGROUND[0], **classes}
 
     def add(self, picture: AnnotatedPicture) -> None:
         """Write the files of a picture."""
@@ -81,7 +81,7 @@ class Voc(Format):
                 "coco-panoptic"
             )
         for name in classes.values():
-            if ":" in name or name.startswith("#") or name == "background":
+            if ":" in name or name.startswith("#") or name == BACKGROUND[0]:
                 raise SettingError(
                     f"{self.title} cannot hold the name of class {name!r}: labelmap.txt separates by ':', begins notes "
                     "with '#', and has a background already; rename it"

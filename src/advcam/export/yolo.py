@@ -24,6 +24,7 @@ from advcam.errors import DatasetError, one_line
 from advcam.export.annotated import AnnotatedPicture, Classes, ImportedMask
 from advcam.export.contours import Polygon, Ring, fill, trace_slit
 from advcam.export.format import Format, Writer
+from advcam.export.labels import check_labels
 from advcam.export.numbering import names_by_number, number_names
 from advcam.export.regions import Region, regions
 from advcam.export.tool_files import copy_picture
@@ -79,6 +80,10 @@ class Yolo(Format):
     summary = "Ultralytics and other trainers of YOLO segmentation; the pictures are copied"
     undecided = False
 
+    def check(self, classes: Classes) -> None:
+        """Names that do not tell the classes apart."""
+        check_labels(classes, self.title)
+
     def writer(self, folder: Path, classes: Classes) -> Writer:
         """What writes pictures and labels."""
         return YoloWriter(folder, classes, boxes=False)
@@ -108,6 +113,10 @@ class YoloBoxes(Format):
     title = "YOLO, boxes"
     summary = "Ultralytics and other trainers of YOLO detection; the pictures are copied"
     readable = False
+
+    def check(self, classes: Classes) -> None:
+        """Names that do not tell the classes apart."""
+        check_labels(classes, self.title)
 
     def writer(self, folder: Path, classes: Classes) -> Writer:
         """What writes pictures and labels."""
