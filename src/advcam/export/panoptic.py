@@ -3,7 +3,7 @@
     annotations/panoptic_default.json           category, box and area of each segment
     annotations/panoptic_default/NAME.png       id of the segment of each pixel, R + 256 G + 65536 B
 
-Segments count from 1 in each picture. The background is one segment, of a category "background" that is stuff (`isthing`
+Segments count from 1 in each picture. The background is one segment, of a category "background" that is stuff (isthing
 0); the classes are things and keep their numbers. Undecided pixels are void, id 0. So masks are kept to the pixel.
 Specification: cocodataset.org/#format-data, section 4, and github.com/cocodataset/panopticapi.
 """
