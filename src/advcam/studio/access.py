@@ -158,7 +158,8 @@ class _Counted:
         while message.get("more_body") and self.read <= _PATIENCE * self.most:
             message = await self.receive()
             self.read += len(message.get("body", b""))
-        raise HTTPException(413, f"more than {_size(self.most)}, which is the most that is taken here")
+        words = f"more than {_size(self.most)}, which is the most that is taken here"
+        raise HTTPException(413, words, {"Connection": "close"})  # whatever is still on its way is not read
 
 
 def is_loopback(host: str) -> bool:

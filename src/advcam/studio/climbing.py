@@ -17,7 +17,7 @@ from advcam.attribution.method import Batch
 from advcam.attribution.response import Network, Record, Response, ScaleMaps
 from advcam.classifiers.catalogue import EMBEDDED, embedded_file, load_classifier
 from advcam.classifiers.classifier import Classifier
-from advcam.errors import AdvcamError, LabelError, ModelError
+from advcam.errors import AdvcamError, LabelError, ModelError, SettingError
 from advcam.pipeline.album import Album
 from advcam.pipeline.album.places import found_again
 from advcam.pipeline.chain.localizing import NAME as LOCALIZE
@@ -154,13 +154,18 @@ def model_of(album: Album) -> ModelSettings:
     """
     settings = _kept_model(album.folder)
     named = {"weights": settings.weights, "class_names": settings.class_names}
-    trained = album.folder / "classifier"
-    here = {
-        name: trained / path.name if (trained / path.name).is_file() else found_again(path, album.folder)
-        for name, path in named.items()
-        if path is not None
-    }
+    here = {name: _in_run(path, album.folder) for name, path in named.items() if path is not None}
     return settings.model_copy(update={**here, "device": "cpu"})
+
+
+def _in_run(path: Path, run: Path) -> Path:
+    """A file of a classifier, as it leads somewhere from here; as it was where it leads nowhere."""
+    trained = run / "classifier" / path.name
+    if trained.is_file():
+        return trained
+    with suppress(SettingError):
+        return found_again(path, run)
+    return path
 
 
 def _kept_model(run: Path) -> ModelSettings:

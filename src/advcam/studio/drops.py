@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from advcam.datasets.pictures import FORMATS, read_picture
+from advcam.datasets.pictures import EXTENSIONS, FORMATS, read_picture
 from advcam.errors import PictureError, one_line
 from advcam.store.files import replacing
 
@@ -44,7 +44,7 @@ class Drop:
 
 
 class Drops:
-    """The pictures that were dropped since the server was started.
+    """The pictures that were dropped since the server was started; some more are kept.
 
     Args:
         folder: Where they are kept; created with the first one.
@@ -72,7 +72,7 @@ class Drops:
         shown = PurePosixPath(name.replace("\\", "/")).name[:120] or "picture"
         _refuse_others(shown, content)
         id_ = secrets.token_hex(8)
-        path = self.folder / f"{id_}-{_UNSAFE.sub('-', shown)[:60].strip('-') or 'picture'}.picture"
+        path = self.folder / f"{id_}-{_safe(shown)}"
         with replacing(path) as file:
             file.write(content)
         try:
@@ -83,10 +83,7 @@ class Drops:
         drop = Drop(id_, shown, path, picture.width, picture.height)
         with self._lock:
             self._drops[id_] = drop
-            for old in list(self._drops.values())[:-_KEPT]:
-                del self._drops[old.id]
-                with suppress(OSError):
-                    old.path.unlink()
+            self._forget()
         return drop, picture
 
     def get(self, id_: str) -> Drop:
@@ -98,6 +95,21 @@ class Drops:
         if not _ID.fullmatch(id_):
             raise LookupError(id_)
         return self._drops[id_]
+
+    def _forget(self) -> None:
+        """Remove the oldest pictures, those of earlier servers among them."""
+        with suppress(OSError):
+            found = sorted(self.folder.glob(f"{'?' * 16}-*"), key=lambda path: path.stat().st_mtime)
+            for path in found[:-_KEPT]:
+                self._drops.pop(path.name[:16], None)
+                path.unlink()
+
+
+def _safe(name: str) -> str:
+    """A file name of letters that every disk and shell takes, with the extension of a picture."""
+    path = PurePosixPath(name)
+    ending = path.suffix.lower() if path.suffix.lower() in EXTENSIONS else ""
+    return (_UNSAFE.sub("-", path.stem)[:60].strip("-") or "picture") + ending
 
 
 def _refuse_others(name: str, content: bytes) -> None:
