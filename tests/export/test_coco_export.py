@@ -56,18 +56,20 @@ def test_pycocotools_sees_the_masks(format_, tmp_path):
             rows, columns = np.nonzero(pixels)
             x, y = columns.min(), rows.min()
             assert entry["bbox"] == [x, y, columns.max() + 1 - x, rows.max() + 1 - y]
-            seen[pixels] = 255 if entry["iscrowd"] else entry["category_id"]
+            seen[pixels] = entry["category_id"]
+            assert entry["iscrowd"] == (entry["category_id"] == 255)
         assert (seen == picture.mask).all()
         assert sum(not entry["iscrowd"] for entry in annotations) == len(picture.objects)
-    assert {one["id"]: one["name"] for one in coco.cats.values()} == CLASSES
+    assert {one["id"]: one["name"] for one in coco.cats.values()} == {**CLASSES, 255: "undecided"}
 
 
-def test_undecided_pixels_are_a_crowd_of_each_class_that_may_be_there(tmp_path):
-    entries = coco_of(
-        export(Coco(), pictures(tmp_path), tmp_path / "out") / "annotations/instances_default.json"
-    ).anns.values()
-    crowds = [(entry["image_id"], entry["category_id"]) for entry in entries if entry["iscrowd"]]
-    assert crowds == [(2, 1), (2, 3), (3, 1), (3, 2), (3, 3)]
+def test_undecided_pixels_are_a_crowd_of_a_category_of_their_own(tmp_path):
+    coco = coco_of(export(Coco(), pictures(tmp_path), tmp_path / "out") / "annotations/instances_default.json")
+    crowds = [(entry["image_id"], entry["category_id"]) for entry in coco.anns.values() if entry["iscrowd"]]
+    assert crowds == [(2, 255), (3, 255)]
+    decided = [annotated(np.ones((3, 4)), tmp_path, "decided.png")]
+    coco = coco_of(export(Coco(), decided, tmp_path / "decided") / "annotations/instances_default.json")
+    assert list(coco.cats) == [1, 2, 3]
 
 
 @INSTANCES
@@ -91,7 +93,7 @@ def test_supervision_loads_pictures_without_objects_too(tmp_path):
     data = sv.DetectionDataset.from_coco(
         str(tmp_path / "in"), str(out / "annotations/instances_default.json"), force_masks=True
     )
-    assert list(data.classes) == list(CLASSES.values())
+    assert list(data.classes) == [*CLASSES.values(), "undecided"]
     assert len(data) == 3
     for (_, _, detections), picture in zip(data, made, strict=True):
         decided = detections[detections.data["iscrowd"] == 0] if len(detections) else detections
@@ -118,7 +120,10 @@ def test_the_same_pictures_make_the_same_bytes(format_, tmp_path):
     assert first == second
 
 
-def written(folder, annotations, categories=({"id": 7, "name": "dog"}, {"id": 0, "name": "cat"})):
+NAMED = ({"id": 7, "name": "dog"}, {"id": 0, "name": "cat"}, {"id": 9, "name": "undecided"})
+
+
+def written(folder, annotations, categories=NAMED):
     content = {
         "images": [{"id": 4, "file_name": "x.jpg", "width": 6, "height": 4}],
         "categories": list(categories),
@@ -138,9 +143,9 @@ SQUARE = {"segmentation": [[0, 0, 3, 0, 3, 3, 0, 3]]}
 
 def test_what_tools_write_is_read(tmp_path):
     runs = {"size": [4, 6], "counts": [0, 1, 23]}
-    crowd = {"segmentation": {"size": [4, 6], "counts": [0, 24]}, "iscrowd": 1}
+    undecided = {"segmentation": {"size": [4, 6], "counts": [0, 24]}, "category_id": 9}
     small = {"segmentation": [[1, 1, 2, 1, 2, 2, 1, 2], [4, 0, 5, 0, 5, 1, 4, 1]], "category_id": 0}
-    path = written(tmp_path, [small, SQUARE, {"segmentation": runs}, crowd])
+    path = written(tmp_path, [small, SQUARE, {"segmentation": runs, "iscrowd": 1}, undecided])
     for where in (tmp_path, path):
         (found,) = Coco().read(where, {1: "cat", 2: "dog"})
         assert found.name == "x.jpg"
@@ -170,7 +175,6 @@ def test_classes_that_the_run_has_not_get_numbers_of_their_own(tmp_path):
         ({"segmentation": [[0, 0, 1, 1]]}, "annotation 1: a polygon has 4 numbers"),
         ({"segmentation": {"size": [9, 9], "counts": [81]}}, "annotation 1: run lengths of size [9, 9]"),
         ({**SQUARE, "category_id": 5}, "annotation 1: there is no category 5"),
-        ({**SQUARE, "iscrowd": 2}, "annotation 1: iscrowd is 2"),
     ],
 )
 def test_what_is_broken_is_named(tmp_path, entry, message):

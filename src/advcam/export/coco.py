@@ -6,12 +6,12 @@
 Pictures count from 1 in the order of the export, those without an object included. `file_name` is the path of the
 picture; it stands in results too, to find the id that another file gives to the picture. Categories have the numbers of
 the classes. Polygons of COCO have no holes: a hole is joined to the outline by a slit of no width, and pycocotools
-rasterises it to the hole. Undecided pixels may be of any class that the picture is known to show: they are a crowd
-region (`iscrowd` 1, always run lengths) of each, which COCOeval and most trainers leave out of account.
+rasterises it to the hole. Undecided pixels are a crowd region (`iscrowd` 1, always run lengths), which trainers leave
+out, of a category 255, "undecided", that is there where such pixels are.
 Specification: cocodataset.org/#format-data and #format-results.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from advcam.export.coco_files import (
 )
 from advcam.export.contours import trace_slit
 from advcam.export.format import Format, Writer
-from advcam.export.labels import check_labels
+from advcam.export.labels import UNDECIDED, check_labels
 from advcam.export.numbering import names_by_number, number_names
 from advcam.export.regions import Region, regions
 from advcam.store.coco_index import CocoIndex, CocoPicture, read_index, short
@@ -57,30 +57,28 @@ class InstancesWriter(Writer):
         super().__init__(folder, classes)
         self._file = ListFile(folder / INSTANCES, "annotations")
         self._segment = segment
+        self._categories = dict(classes)
         self._images: list[Entry] = []
         self._count = 0
 
     def add(self, picture: AnnotatedPicture) -> None:
         """Write the objects of a picture."""
         self._images.append(image_entry(picture, len(self._images) + 1))
-        self._file.extend(entry for region in regions(picture) for entry in self._entries(region, picture))
+        self._file.extend(self._entry(region, picture) for region in regions(picture))
 
     def finish(self) -> None:
         """Write the pictures and the categories."""
-        self._file.end(images=self._images, categories=category_entries(self.classes))
+        self._file.end(images=self._images, categories=category_entries(self._categories))
 
-    def _entries(self, region: Region, picture: AnnotatedPicture) -> Iterator[Entry]:
-        crowd = region.number == IGNORE
-        segmentation = as_runs(region, picture.size) if crowd else self._segment(region, picture.size)
-        for number in self._possible(picture) if crowd else (region.number,):
-            self._count += 1
-            score = {} if region.score is None else {"score": round(region.score, _DECIMALS)}
-            entry = {"id": self._count, "image_id": len(self._images), "category_id": number, "bbox": bounds(region)}
-            yield {**entry, "area": area(region), "iscrowd": int(crowd), "segmentation": segmentation, **score}
-
-    def _possible(self, picture: AnnotatedPicture) -> Iterable[int]:
-        """Classes that undecided pixels may be of."""
-        return picture.labels or sorted({one.class_id + 1 for one in picture.objects}) or self.classes
+    def _entry(self, region: Region, picture: AnnotatedPicture) -> Entry:
+        self._count += 1
+        entry = {"id": self._count, "image_id": len(self._images), "category_id": region.number, "bbox": bounds(region)}
+        entry |= {"area": area(region), "iscrowd": int(region.number == IGNORE)}
+        if region.number == IGNORE:
+            self._categories[IGNORE] = UNDECIDED
+            return {**entry, "segmentation": as_runs(region, picture.size)}
+        score = {} if region.score is None else {"score": round(region.score, _DECIMALS)}
+        return {**entry, "segmentation": self._segment(region, picture.size), **score}
 
 
 class ResultsWriter(Writer):
@@ -129,8 +127,8 @@ class Coco(Format):
     def read(self, folder: Path, classes: Classes) -> Iterator[ImportedMask]:
         """Masks of every instances file of a folder, or of one file, in the order of its pictures.
 
-        Polygons and run lengths are read. Of objects that overlap the smaller lies above. Crowd regions are undecided
-        pixels where no object covers them.
+        Polygons and run lengths are read. Of objects that overlap the smaller lies above. `iscrowd` is not looked at:
+        tools set it for every mask of run lengths.
         """
         for path in annotation_files(folder, "instances"):
             index = read_index(path)
@@ -194,7 +192,4 @@ def _parts(
         category = annotation.category
         if type(category) is not int or category not in categories:
             raise DatasetError(f"{where}: there is no category {short(category)}; add it to the categories")
-        if annotation.crowd not in (0, 1):
-            raise DatasetError(f"{where}: iscrowd is {short(annotation.crowd)}; make it 0 or 1")
-        number = IGNORE if annotation.crowd else categories[category]
-        yield number, segment_pixels(annotation.segmentation, *size, where)
+        yield categories[category], segment_pixels(annotation.segmentation, *size, where)
