@@ -20,6 +20,7 @@ from advcam.cli.export import export, formats, import_
 from advcam.cli.folders import LocalPath
 from advcam.cli.onnx import onnx
 from advcam.cli.predict import predict
+from advcam.cli.report import compare, report
 from advcam.cli.run import refine, segment, train
 from advcam.cli.run import run as run_recipe
 from advcam.cli.size import size
@@ -52,6 +53,8 @@ app.command(run_recipe, name="run")
 app.command(predict)
 app.command(onnx)
 app.command(verify)
+app.command(report)
+app.command(compare)
 app.command(studio)
 app.command(export)
 app.command(import_, name="import")

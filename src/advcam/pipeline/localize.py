@@ -26,6 +26,7 @@ from advcam.pipeline.leading import leading_device
 from advcam.pipeline.operations.recording import RecordingEngine
 from advcam.pipeline.operations.telemetry import Telemetry
 from advcam.pipeline.outputs import Outputs
+from advcam.pipeline.reporting.localizing import TITLE, localize_sections
 from advcam.pipeline.shard_maps import Given, LocalizeTask, file_bytes
 from advcam.pipeline.shard_outputs import OutputsTask
 from advcam.pipeline.shards import Engine, LocalEngine, Shard, Unheard, in_order, kept, shards_done, shards_left
@@ -78,6 +79,7 @@ class Summary:
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
     interrupted: bool = False
+    facts: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Progress(Protocol):
@@ -249,7 +251,10 @@ class _Job:
         self._make_outputs(done, summary)
         finished = [sample for sample, is_done in zip(self.work.samples, done, strict=True) if is_done]
         shown = evenly(finished, self.settings.outputs.report_pictures)
-        self.outputs.write_report(self.store, shown, self._report_summary(summary, len(finished), command))
+        told = self._report_summary(summary, len(finished), command)
+        summary.facts = list(told.facts)
+        sections = localize_sections(self.settings, self.work.samples)
+        self.outputs.write_report(self.store, shown, told, sections)
         self._write_summary(summary)
         if self.failed is not None:
             raise self.failed
@@ -289,7 +294,7 @@ class _Job:
         ]
         notes = ["The run was interrupted; the same command goes on where it stopped."] if summary.interrupted else []
         return ReportSummary(
-            "Where the classifier looks",
+            TITLE,
             self.method.title,
             facts,
             finished,

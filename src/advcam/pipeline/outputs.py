@@ -8,6 +8,7 @@ from PIL import Image
 from advcam.datasets.pictures import read_picture
 from advcam.pipeline.config import OutputSettings
 from advcam.report import ReportPicture, ReportSummary, write_report
+from advcam.report.sections import Sections
 from advcam.store.classes import ClassNumbers
 from advcam.store.files import write_picture
 from advcam.store.maps import MapStore
@@ -50,9 +51,11 @@ class Outputs:
         boxes = [{"class": names[box.class_id], **asdict(box)} for box in found]
         return {"height": attribution.image_size[0], "width": attribution.image_size[1], "boxes": boxes}
 
-    def write_report(self, store: MapStore, samples: Sequence[Sample], summary: ReportSummary) -> None:
+    def write_report(
+        self, store: MapStore, samples: Sequence[Sample], summary: ReportSummary, sections: Sections
+    ) -> None:
         """report.html with the given pictures."""
-        write_report(self.run.report_file, summary, self._report_pictures(store, samples))
+        write_report(self.run.report_file, summary, self._report_pictures(store, samples), sections)
 
     def _report_pictures(self, store: MapStore, samples: Sequence[Sample]) -> Iterator[ReportPicture]:
         for sample in samples:

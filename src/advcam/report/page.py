@@ -20,7 +20,8 @@ from advcam.report.figures import (
     shrink,
     strip_steps,
 )
-from advcam.report.template import render
+from advcam.report.sections import Sections
+from advcam.report.template import render_report
 from advcam.store.places import Place
 from advcam.types import Attribution, Box, FloatArray, check_threshold
 
@@ -42,6 +43,7 @@ class ReportPicture:
         step_scores: Score of each class after each step of the climb, before softmax, (C, S); None if it is
             not known.
         boxes: In pixels of `attribution.image_size`.
+        group: Heading that it stands under, together with its neighbours of the same group.
     """
 
     sample_id: str
@@ -51,6 +53,7 @@ class ReportPicture:
     mask_names: Mapping[int, str]
     step_scores: NDArray[np.float32] | None
     boxes: Sequence[Box]
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,18 +85,27 @@ class ReportSummary:
         check_threshold(self.threshold)
 
 
-def write_report(path: Place, summary: ReportSummary, pictures: Iterable[ReportPicture]) -> None:
+def write_report(
+    path: Place, summary: ReportSummary, pictures: Iterable[ReportPicture], sections: Sections | None = None
+) -> None:
     """Write the report to one HTML file that needs nothing else, neither network nor other files.
 
     The pictures are taken and written one by one, so memory does not grow with their number. The file appears
     under its name only when it is complete.
+
+    Args:
+        path: Of the file.
+        summary: Of the run.
+        pictures: Shown.
+        sections: What else there is to say.
 
     Raises:
         RunError: The file cannot be written.
         SettingError: The scores of a picture do not fit its steps.
     """
     cards = (_card(picture, summary) for picture in pictures)
-    render(path, "page.html.j2", summary=summary, cards=cards, heat_gradient=heat_gradient())
+    found = sections or Sections()
+    render_report(path, "page.html.j2", found, summary=summary, cards=cards, heat_gradient=heat_gradient())
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,7 @@ class _Card:
     boxes: Sequence[tuple[Box, str, str]]
     chips: Sequence[tuple[str, str, float]]
     sections: Sequence[_ClassSection]
+    group: str
 
 
 def _card(shown: ReportPicture, summary: ReportSummary) -> _Card:
@@ -160,6 +173,7 @@ def _card(shown: ReportPicture, summary: ReportSummary) -> _Card:
             for number, name in sorted(shown.mask_names.items())
         ],
         sections=[_section(shown, index, summary) for index in range(len(attribution.class_ids))],
+        group=shown.group,
     )
 
 

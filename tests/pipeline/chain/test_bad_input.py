@@ -140,7 +140,7 @@ def test_a_picture_that_broke_after_its_maps_were_made(table: Path) -> None:
     found = records(again, table.parent / "refined")
     assert [id_ for id_, _ in found["refine-affinity"].skipped] == ["pictures/1.jpg"]
     page = (table.parent / "refined" / "report.html").read_text()
-    assert "refine-affinity: rectangle" in page
+    assert "refine-affinity of rectangle of pictures/" in page
 
 
 def test_a_class_that_got_no_pixel_is_named(table: Path) -> None:

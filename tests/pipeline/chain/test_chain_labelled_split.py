@@ -99,10 +99,10 @@ def test_top_k_asks_the_classifier_as_its_training_did(wsol: Path, done: Path) -
 def test_the_report_has_every_score_and_the_boxes(done: Path) -> None:
     page = (done / "report.html").read_text()
     for words in (
-        "MaxBoxAccV2, per cent",
-        "GT-known Loc, per cent",
-        "Top-1 Loc, per cent",
-        '<th class="number">validated</th>',
+        "MaxBoxAccV2 of ",
+        "GT-known Loc of ",
+        "Top-1 Loc of ",
+        '<th scope="col" class="number">validated</th>',
     ):
         assert words in page
     assert "5 to learn, 5 to choose the epoch, 5 to choose the threshold, 5 to mask" in page

@@ -102,7 +102,7 @@ def test_every_layout(tmp_path: Path, layout: str, data: dict[str, str], picture
     assert "(masks as they are) on" in scores["pseudo"]
     assert scores["localize"].startswith("MaxBoxAccV2 " if layout == "imagenet" else "mIoU ")
     page = (tmp_path / "run" / "report.html").read_text()
-    assert all(f"<td>{name}</td>" in page for name in stages)
+    assert all(f'<th scope="row">{name}</th>' in page for name in stages)
 
 
 def test_every_refinement(table: Path, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_every_refinement(table: Path, tmp_path: Path) -> None:
             assert instance["class"] in (sample.labels or ())
             assert 0 <= instance["score"] <= 1
     page = (out / "report.html").read_text()
-    assert all(f"<td>{name}</td>" in page for name in names)
+    assert all(f'<th scope="row">{name}</th>' in page for name in names)
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
 
@@ -186,9 +186,9 @@ def test_without_truth_there_is_nothing_to_evaluate(tmp_path: Path) -> None:
     made = settings(tmp_path / "data")
     assert list(run(made, tmp_path / "run")) == ["train", "localize", "pseudo"]
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "Scores" not in page
-    assert "pseudo-label" in page
-    assert "truth" not in page
+    assert 'id="scores"' not in page
+    assert "<figcaption>mask</figcaption>" in page
+    assert "<figcaption>truth</figcaption>" not in page
 
 
 def test_thresholds_of_the_masks(folders: Path, tmp_path: Path) -> None:

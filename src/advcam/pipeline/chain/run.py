@@ -13,6 +13,7 @@ from pathlib import Path
 from advcam.classifiers.classifier import Classifier
 from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.errors import RunError, SettingError
+from advcam.pipeline.album.chain_run import ChainAlbum
 from advcam.pipeline.chain.classifying import NAME as CLASSIFY
 from advcam.pipeline.chain.classifying import TABLE, classifying_stage
 from advcam.pipeline.chain.irn import Irn
@@ -27,7 +28,6 @@ from advcam.pipeline.chain.planning import PlannedStage, seconds_of_a_pass
 from advcam.pipeline.chain.processes import Processes
 from advcam.pipeline.chain.recipe_file import RECIPE, write_recipe
 from advcam.pipeline.chain.refining import AffinityRefiner, CrfRefiner, Refiner, refine_store
-from advcam.pipeline.chain.report import write_chain_report
 from advcam.pipeline.chain.scoring import NAME as EVALUATE
 from advcam.pipeline.chain.scoring import Scored, score_all, scoring_settings
 from advcam.pipeline.chain.segment_stages import SegmentationStages
@@ -55,6 +55,7 @@ from advcam.pipeline.chain.thresholding import NAME as THRESHOLD
 from advcam.pipeline.chain.training import NAME as TRAIN
 from advcam.pipeline.chain.training import model_of, training_stage
 from advcam.pipeline.config import ModelSettings
+from advcam.pipeline.reporting.chain import ChainReport
 from advcam.pipeline.shards import Engine, LocalEngine
 from advcam.pipeline.targets import evenly
 from advcam.store.run import JSON
@@ -155,11 +156,8 @@ class Chain:
 
     def write_report(self) -> None:
         """report.html of what is done so far."""
-        records = self.done()
-        names = [BASELINE, LOCALIZE, *(f"refine-{method}" for method in self.settings.refine.methods)]
-        done = {record.name for record in records} | ({LOCALIZE} if self.settings.maps is not None else set())
-        maps = {name: self._scores(name) for name in names if name in done}
-        write_chain_report(self.out, self.settings, self.pictures, records, maps)
+        report = ChainReport(ChainAlbum(self.out), self.done())
+        report.write(self.out / "report.html", self.settings.outputs.report_pictures)
 
     def _range(self, from_: str | None, until: str | None) -> tuple[int, int]:
         """Places of the first and the last stage to be done."""
