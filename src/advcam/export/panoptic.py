@@ -149,7 +149,8 @@ def _segments(picture: AnnotatedPicture) -> Iterator[Region]:
 
 def _encode(ids: NDArray[np.uint32]) -> bytes:
     """A PNG of the ids (H, W) of segments."""
-    colours = np.stack([ids >> 16, ids >> 8 & 255, ids & 255], axis=-1).astype(np.uint8)  # OpenCV takes blue first
+    octets = ids.astype("<u4").view(np.uint8).reshape(*ids.shape, 4)
+    colours = np.ascontiguousarray(octets[..., 2::-1])  # OpenCV takes blue first
     return cv2.imencode(".png", colours)[1].tobytes()
 
 

@@ -14,8 +14,8 @@ from pycocotools import mask as rle
 from advcam.errors import DatasetError
 from advcam.types import IGNORE, Mask
 
-#: Bits of a run length in its text form; no picture has more pixels.
-_MAX_SHIFT = 40
+#: Bits of a run length in its text form; no picture has more pixels, and no text is so long that sums overflow.
+_MAX_SHIFT = 30
 
 
 def segment_pixels(segmentation: object, height: int, width: int, where: str) -> NDArray[np.bool_]:
@@ -47,15 +47,16 @@ def paint(parts: Iterable[tuple[int, NDArray[np.bool_]]], size: tuple[int, int])
         parts: Number in the mask, and pixels (H, W), of each object.
         size: (H, W).
     """
-    mask = np.zeros(size, dtype=np.int32)
+    mask = np.zeros(size[0] * size[1], dtype=np.int32)
     undecided = mask.size + 1
     # The size of the object that a pixel shows: the order is that of sizes, but one object is held at a time.
-    shown = np.full(size, undecided, dtype=np.int32)
+    shown = np.full(mask.size, undecided, dtype=np.int32)
     for number, pixels in parts:
-        count = undecided if number == IGNORE else int(np.count_nonzero(pixels))
-        above = pixels & (shown >= count)
+        places = np.flatnonzero(pixels)
+        count = undecided if number == IGNORE else len(places)
+        above = places[shown[places] >= count]
         mask[above], shown[above] = number, count
-    return mask
+    return mask.reshape(size)
 
 
 def _from_polygons(polygons: list[Any], height: int, width: int, where: str) -> NDArray[np.bool_]:
@@ -67,18 +68,25 @@ def _from_polygons(polygons: list[Any], height: int, width: int, where: str) -> 
 
 def _check_polygon(polygon: object, height: int, width: int, where: str) -> None:
     """Refuse what the rasteriser would take for something else, or would need endless memory for."""
-    if not isinstance(polygon, list) or any(type(value) not in (int, float) for value in polygon):
+    if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:
         raise DatasetError(f"{where}: a polygon is a list of numbers x, y, x, y; mend or remove the annotation")
     if len(polygon) < 6 or len(polygon) % 2:
         raise DatasetError(
             f"{where}: a polygon has {len(polygon)} numbers; it needs x and y of at least 3 points; mend or remove it"
         )
-    if not all(-width <= x <= 2 * width for x in polygon[::2]) or not all(
-        -height <= y <= 2 * height for y in polygon[1::2]
-    ):
+    if not _is_near(polygon, height, width):
         raise DatasetError(
             f"{where}: a polygon lies far outside the picture of {width} x {height} pixels; mend or remove it"
         )
+
+
+def _is_near(polygon: list[float], height: int, width: int) -> bool:
+    """Whether all corners lie in the picture or not further outside than its width and height."""
+    try:
+        corners = np.array(polygon, dtype=np.float64).reshape(-1, 2)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
+    return bool((np.abs(corners / (width, height) - 0.5) <= 1.5).all())
 
 
 def _from_runs(runs: dict[str, Any], height: int, width: int, where: str) -> NDArray[np.bool_]:
@@ -92,7 +100,7 @@ def _from_runs(runs: dict[str, Any], height: int, width: int, where: str) -> NDA
         counts = counts.decode("ascii", "replace")
     if isinstance(counts, str):
         counts = _unpack(counts, where)
-    if not isinstance(counts, list) or any(type(count) is not int or count < 0 for count in counts):
+    if not isinstance(counts, list) or not set(map(type, counts)) <= {int} or min(counts, default=0) < 0:
         raise DatasetError(f"{where}: run lengths are integers from 0 on; mend or remove the annotation")
     if sum(counts) != height * width:
         raise DatasetError(
@@ -107,21 +115,22 @@ def _expand(counts: Sequence[int]) -> NDArray[np.bool_]:
 
 
 def _unpack(text: str, where: str) -> list[int]:
-    """The run lengths of COCO's compressed text: 5 bits a character, from the third run on as differences."""
-    counts: list[int] = []
-    value = shift = 0
-    for character in text:
-        code = ord(character) - 48
-        if not 0 <= code < 64 or shift > _MAX_SHIFT:
-            raise DatasetError(f"{where}: the compressed run lengths are damaged; mend or remove the annotation")
-        value |= (code & 31) << shift
-        shift += 5
-        if code & 32:  # the number goes on
-            continue
-        if code & 16:  # the sign
-            value -= 1 << shift
-        counts.append(value + counts[-2] if len(counts) > 2 else value)
-        value = shift = 0
-    if shift:
+    """The run lengths of COCO's compressed text: 5 bits a character, from the third run on as differences.
+
+    Of a character's 6 bits the highest says that the number goes on; that below, in its last character, is the sign.
+    """
+    codes = np.frombuffer(text.encode("utf-32-le", "replace"), dtype=np.uint32).astype(np.int64) - 48
+    ends = np.flatnonzero(codes & 32 == 0)
+    starts = np.append(0, ends + 1)
+    shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, np.diff(starts, append=len(codes))))
+    if not ((codes >= 0) & (codes < 64) & (shifts <= _MAX_SHIFT)).all():
+        raise DatasetError(f"{where}: the compressed run lengths are damaged; mend or remove the annotation")
+    if starts[-1] < len(codes):
         raise DatasetError(f"{where}: the compressed run lengths end early; mend or remove the annotation")
-    return counts
+    if not len(codes):
+        return []
+    counts = np.add.reduceat((codes & 31) << shifts, starts[:-1])
+    counts -= (codes[ends] & 16) << (shifts[ends] + 1)
+    counts[1::2], counts[2::2] = np.cumsum(counts[1::2]), np.cumsum(counts[2::2])
+    unpacked: list[int] = counts.tolist()
+    return unpacked
