@@ -62,6 +62,13 @@ def test_names_with_dots_are_only_names(tmp_path):
     assert [found.name for found in FORMAT.read(out, CLASSES)] == ["../../a.png"]
 
 
+def test_names_without_extension_get_that_of_the_file(tmp_path):
+    """CVAT compares names without what follows their last dot."""
+    path = annotated(scene(), tmp_path / "in").path
+    out = export(FORMAT, [AnnotatedPicture("list/no.7", "a", path, scene())], tmp_path / "out")
+    assert [found.name for found in FORMAT.read(out, CLASSES)] == ["list/no.7.png"]
+
+
 def test_what_cvat_cannot_hold(tmp_path):
     with pytest.raises(SettingError, match="has more than 64 characters"):
         FORMAT.check({1: "x" * 65})

@@ -4,8 +4,8 @@
     labels.json        the labels and their colours, for a new task or project: Constructor > Raw
 
 A mask is one object, or what a class has besides its objects. CVAT knows pictures by the names they had when the task
-was made: the paths below the folder of all pictures, or the ends of them. Undecided pixels (255) are masks of the label
-"undecided", so they can be seen, decided or drawn.
+was made: the paths below the folder of all pictures, or the ends of them, here with their extensions. Undecided pixels
+(255) are masks of the label "undecided", so they can be seen, decided or drawn.
 
 Read back are masks, polygons, boxes and ellipses, painted by z_order; lines, points and tags have no pixels.
 
@@ -44,13 +44,13 @@ class CvatWriter(Writer):
 
     def add(self, picture: AnnotatedPicture) -> None:
         """Write the masks of a picture."""
-        if not holds(picture.id):
+        name = picture.id if picture.id.endswith(picture.path.suffix) else picture.id + picture.path.suffix
+        if not holds(name):
             raise SettingError(
                 f"the name of {picture.path} has control characters, which XML cannot hold; rename the file"
             )
         height, width = picture.size
-        name = quoteattr(picture.id)
-        self._file.write(f'  <image id="{self._count}" name={name} width="{width}" height="{height}">\n')
+        self._file.write(f'  <image id="{self._count}" name={quoteattr(name)} width="{width}" height="{height}">\n')
         self._file.writelines(self._mask(one) for one in regions(picture))
         self._file.write("  </image>\n")
         self._count += 1
