@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -291,6 +292,21 @@ def test_formats_and_classes_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="has no maps; name a run of advcam localize or advcam run"):
         export_run(album, "score-maps", tmp_path / "out", "all", Heard())
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_name_leads_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Neither as id nor as name of the files."""
+    evil = ["../escaped", "/tmp/escaped", "a/../../escaped", "", "escaped\udcff"]
+    crafted = [{field: text} for text in evil for field in ("id", "name")]
+    run = write_run(tmp_path, {f"{number:02}": drawn_mask(0) for number in range(len(crafted) + 1)})
+    album = open_album(run)
+    annotated, changes = album.annotated, dict(zip(ids(album), crafted, strict=False))
+    monkeypatch.setattr(album, "annotated", lambda id_: replace(annotated(id_), **changes.get(id_, {})))
+    summary = export(album, name, tmp_path / "out")
+    assert [id_ for id_, _ in summary.skipped] == list(changes)
+    assert not [path for path in tree(tmp_path / "out") if "escaped" in path]
+    assert not list(tmp_path.rglob("escaped*"))
 
 
 def test_objects_and_labels_are_named_by_the_run(run: Path, tmp_path: Path) -> None:

@@ -71,9 +71,17 @@ def test_what_differs_is_kept_and_the_rest_counted(album: Album) -> None:
     assert album.corrections.reviews().keys() == {"b/a.png"}
     again = bring(album, ("b/a", MASKS["a"]))
     assert (again.unchanged, again.corrected) == (1, [])
-    back = bring(album, ("b/a", MASKS["b/a"]))
-    assert back.corrected == ["b/a.png"], "a correction can be corrected"
-    assert album.corrections.review("b/a.png").revision == 2
+
+
+def test_corrections_meet_later_ones(album: Album) -> None:
+    """What a tool has not touched takes nothing back that was corrected in the run since; what it has is said."""
+    bring(album, ("a", MASKS["c"]))
+    stale = bring(album, ("a", MASKS["a"]), ("b/a", MASKS["c"]))
+    assert (stale.unchanged, stale.corrected, stale.replaced) == (1, ["b/a.png"], [])
+    assert np.array_equal(album.final_mask("a.png"), MASKS["c"])
+    again = bring(album, ("a", drawn_mask(9)))
+    assert (again.corrected, again.replaced) == (["a.png"], ["a.png"])
+    assert album.corrections.review("a.png").revision == 2
 
 
 def test_classes_are_matched_by_name(album: Album) -> None:

@@ -139,5 +139,6 @@ def _say_import(summary: "ImportSummary", console: Console) -> None:
     if len(summary.unknown) > _NAMED:
         console.print(f"          and {len(summary.unknown) - _NAMED:,} more", soft_wrap=True)
     words = f"{counted(len(summary.corrected), 'mask')} corrected, {summary.unchanged:,} unchanged"
+    words += f"; {len(summary.replaced):,} of them in the place of earlier corrections" if summary.replaced else ""
     words += f", {counted(len(summary.unknown), 'picture')} unknown" if summary.unknown else ""
     console.print(f"done      {words}", soft_wrap=True)

@@ -21,6 +21,7 @@ from advcam.pipeline.album import Album
 from advcam.pipeline.export_folder import new_export, write_marker
 from advcam.pipeline.flow import read_ahead
 from advcam.store.corrections import Review
+from advcam.store.reading import inside
 from advcam.types import IGNORE, FloatArray, Sample
 
 #: Which pictures: all that were not rejected, or those that somebody accepted or corrected.
@@ -159,7 +160,7 @@ def _annotated(album: Album, sample: Sample) -> AnnotatedPicture:
     picture = album.annotated(sample.id)
     if picture is None:
         raise PictureError("the run has no mask of it")
-    _check_text(picture.id)
+    _check_name(picture)
     used = set(np.flatnonzero(np.bincount(picture.mask.ravel())).tolist()) - {0, IGNORE}
     used |= {one.class_id + 1 for one in picture.objects} | set(picture.labels)
     unknown = sorted(used - album.classes.keys())
@@ -183,10 +184,12 @@ def _scores(album: Album, sample: Sample) -> tuple[str, FloatArray]:
     return sample.id, score_map(maps[0]).astype(np.float32)
 
 
-def _check_text(id_: str) -> None:
-    """Raise `PictureError` for a file name that is not UTF-8, which no list of names can hold."""
+def _check_name(picture: AnnotatedPicture) -> None:
+    """Raise `AdvcamError` for a name that leads out of a folder, or that is not UTF-8, which no list can hold."""
     try:
-        id_.encode()
+        for name in (picture.id, picture.name):
+            name.encode()
+            inside(Path(), name)
     except UnicodeEncodeError as error:
         raise PictureError("its name is no text in UTF-8; rename it and run again") from error
 

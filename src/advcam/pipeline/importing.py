@@ -14,6 +14,7 @@ from advcam.export.catalogue import FORMATS, find_format
 from advcam.pipeline.album import Album
 from advcam.pipeline.exporting import Watcher
 from advcam.pipeline.picture_names import PictureNames
+from advcam.store.corrections import Review
 from advcam.types import IGNORE, Mask
 
 
@@ -26,6 +27,7 @@ class ImportSummary:
         format: Name of the format.
         unchanged: Pictures whose mask is what the run has.
         corrected: Those that have a corrected mask now.
+        replaced: Of them, those that had another corrected mask before.
         unknown: Names that belong to no picture of the run.
     """
 
@@ -33,6 +35,7 @@ class ImportSummary:
     format: str
     unchanged: int = 0
     corrected: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
 
@@ -40,7 +43,7 @@ def import_masks(format_name: str, folder: Path, album: Album, watcher: Watcher)
     """Keep the masks of a format that differ from those of a run as its corrected masks.
 
     Everything is read and checked before the first mask is kept. Classes are matched by their names, upper and lower
-    case alike.
+    case alike. A mask as the run made it says nothing against a correction that the picture has got meanwhile.
 
     Args:
         format_name: See `advcam.export.catalogue.FORMATS`.
@@ -59,12 +62,14 @@ def import_masks(format_name: str, folder: Path, album: Album, watcher: Watcher)
     summary = ImportSummary(str(album.folder), format_name)
     watcher.start("check", len(album.samples))
     for change in job.changes(summary):
-        summary.corrected += [change.id] if change.mask is not None else []
+        if change.mask is not None:
+            summary.corrected.append(change.id)
+            summary.replaced += [change.id] if change.review.mask is not None else []
         watcher.step()
     watcher.start("keep", len(summary.corrected))
     for change in job.changes(ImportSummary(str(album.folder), format_name)) if summary.corrected else ():
         if change.mask is not None:
-            album.corrections.save_mask(change.id, album.names[change.id], change.mask, change.revision)
+            album.corrections.save_mask(change.id, album.names[change.id], change.mask, change.review.revision)
             watcher.step()
     return summary
 
@@ -76,12 +81,12 @@ class _Change:
     Args:
         id: Of the picture.
         mask: In the numbers of the run; None where it is what the run has.
-        revision: Of the picture when that was found out.
+        review: Of the picture when that was found out.
     """
 
     id: str
     mask: Mask | None
-    revision: int
+    review: Review
 
 
 class _Import:
@@ -118,17 +123,24 @@ class _Import:
             )
 
     def _change(self, id_: str, found: ImportedMask) -> _Change:
-        revision = self.album.corrections.review(id_).revision
-        mask, own = self._renumbered(found), self.album.final_mask(id_)
-        width, height = read_picture(self.album.sample(id_).path).size if own is None else own.shape[::-1]
+        album, review = self.album, self.album.corrections.review(id_)
+        mask, final = self._renumbered(found), album.final_mask(id_)
+        width, height = read_picture(album.sample(id_).path).size if final is None else final.shape[::-1]
         if mask.shape != (height, width):
             raise DatasetError(
                 f"{self.folder}: the mask of {found.name} is {mask.shape[1]} x {mask.shape[0]}, the picture "
                 f"{width} x {height} pixels; export it in the size of the picture"
             )
-        if own is not None and not self.format.undecided:  # what the format cannot say nobody has changed
-            mask = np.where((mask == 0) & (own == IGNORE), IGNORE, mask)
-        return _Change(id_, None if own is not None and np.array_equal(own, mask) else mask, revision)
+        known = [final, album.own_mask(id_) if review.mask is not None else None]
+        if any(one is not None and np.array_equal(self._decided(mask, one), one) for one in known):
+            return _Change(id_, None, review)
+        return _Change(id_, self._decided(mask, final), review)
+
+    def _decided(self, mask: Mask, known: Mask | None) -> Mask:
+        """A mask as it is meant: where the format cannot say undecided, nobody has changed what is."""
+        if self.format.undecided or known is None or known.shape != mask.shape:
+            return mask
+        return np.where((mask == 0) & (known == IGNORE), IGNORE, mask)
 
     def _renumbered(self, found: ImportedMask) -> Mask:
         """A mask in the numbers of the run."""
