@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcam.export.annotated import AnnotatedPicture, Classes, ImportedMask
+from advcam.export.numbering import BACKGROUND
 from advcam.types import IGNORE, Mask
-
-#: Labels that take pixels back, where no class has this name.
-_BACKGROUND = ("background", "_background_")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +82,11 @@ def paint(name: str, size: tuple[int, int], shapes: Iterable[Shape], classes: Cl
         classes: Of the run; their numbers are kept, other labels get new ones. "background" is 0 where it is no class.
         undecided: Label of undecided pixels, 255.
     """
-    numbers = dict.fromkeys(_BACKGROUND, 0) | {label.strip(): number for number, label in classes.items()} | {undecided: IGNORE}
+    numbers = (
+        dict.fromkeys(BACKGROUND, 0)
+        | {label.strip(): number for number, label in classes.items()}
+        | {undecided: IGNORE}
+    )
     free = max((IGNORE, *classes)) + 1
     names: dict[int, str] = {}
     mask: Mask = np.zeros(size, dtype=np.int32)
