@@ -460,3 +460,20 @@ def test_two_threads_leave_the_warning_filters_as_they_were(tmp_path):
         "assert warnings.filters == before"
     )
     subprocess.run([sys.executable, "-c", code, path], check=True)
+
+
+def test_a_large_jpeg_is_decoded_as_far_as_it_is_needed(tmp_path: Path) -> None:
+    """Never below what was asked for, turned as its EXIF says, and equal to the whole one made smaller."""
+    ramp = np.linspace(0, 255, 640, dtype=np.uint8)[None, :, None].repeat(480, 0).repeat(3, 2)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(ramp).save(tmp_path / "a.jpg", quality=95, exif=exif)
+    Image.fromarray(ramp).save(tmp_path / "a.png")
+    whole = read_picture(tmp_path / "a.jpg")
+    sizes = {side: read_picture(tmp_path / "a.jpg", side).size for side in (60, 61, 120, 240, 241, 1000)}
+    assert whole.size == (480, 640)
+    assert sizes == {60: (60, 80), 61: (120, 160), 120: (120, 160), 240: (240, 320), 241: (480, 640), 1000: (480, 640)}
+    small = np.asarray(whole.resize((120, 160), Image.Resampling.BOX), np.float64)
+    assert np.abs(np.asarray(read_picture(tmp_path / "a.jpg", 120), np.float64) - small).max() < 3
+    assert read_picture(tmp_path / "a.png", 60).size == (640, 480)
+    assert read_picture(tmp_path / "a.jpg", 120).mode == "RGB"

@@ -40,7 +40,7 @@ EXTENSIONS = (
 _header_lock = threading.Lock()
 
 
-def read_picture(path: Path) -> Image.Image:
+def read_picture(path: Path, least_side: int | None = None) -> Image.Image:
     """Decode a picture as a person sees it.
 
     The EXIF orientation is applied, transparency is laid over white, more than 8 bits a channel are scaled to
@@ -49,6 +49,8 @@ def read_picture(path: Path) -> Image.Image:
 
     Args:
         path: A file in one of `FORMATS`, whatever its extension.
+        least_side: Pixels a side that suffice: a JPEG is decoded at a half, a quarter or an eighth of its size where
+            both sides still have so many, in a fraction of the time. None: every pixel.
 
     Returns:
         The picture in mode RGB, between `MIN_SIDE` pixels a side and `MAX_PIXELS` in all.
@@ -61,6 +63,8 @@ def read_picture(path: Path) -> Image.Image:
         picture = _read_header(path, file)
         _check_size(path, *picture.size)
         try:
+            if least_side is not None:
+                picture.draft(None, (least_side, least_side))  # None keeps the mode
             picture.load()
             ImageOps.exif_transpose(picture, in_place=True)
             return _to_rgb(picture)

@@ -73,6 +73,7 @@ class Listing:
         self._status = np.zeros(count, np.int8)
         self._revisions = np.zeros(count, np.int64)
         self._by_class: dict[int, set[int]] = {}
+        self._done = 0
         self._lock = threading.Lock()
         self._stale: set[int] = set()
         self._wake, self._end = threading.Event(), threading.Event()
@@ -92,7 +93,7 @@ class Listing:
     @property
     def done(self) -> int:
         """Pictures that were looked at."""
-        return sum(row is not None for row in self._rows)
+        return self._done
 
     @property
     def total(self) -> int:
@@ -214,6 +215,7 @@ class Listing:
     def _take(self, place: int, row: Measured) -> None:
         with self._lock:
             before, self._rows[place] = self._rows[place], row
+            self._done += before is None
             for number in before.classes if before is not None else ():
                 self._by_class[number].discard(place)
             for number in row.classes:

@@ -55,7 +55,7 @@ class Renderer:
         """
         path = album.sample(id_).path
         key = _digest(id_, _state(path), side)
-        return key, lambda: self._kept.get(key, lambda: jpeg(shrunk(read_picture(path), side)))
+        return key, lambda: self._kept.get(key, lambda: jpeg(shrunk(read_picture(path, side), side)))
 
     def thumbnail(self, album: Album, id_: str, set_: str) -> tuple[str, Callable[[], bytes]]:
         """A small picture with a mask over it.
@@ -72,7 +72,7 @@ class Renderer:
         key = _digest(id_, _state(path), set_, album.fingerprint(id_))
 
         def make() -> bytes:
-            small = shrunk(read_picture(path), THUMBNAIL)
+            small = shrunk(read_picture(path, THUMBNAIL), THUMBNAIL)
             mask = None if set_ == "none" else mask_of(album, set_, id_)
             return jpeg(small if mask is None else tinted(small, mask))
 

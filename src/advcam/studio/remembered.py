@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 
 import pyarrow as pa
@@ -46,7 +46,8 @@ class Remembered:
         with suppress(pa.ArrowException, OSError, ValueError, LookupError, TypeError):
             table = pq.read_table(self.path)
             if (table.schema.metadata or {}).get(b"advcam_studio") == b"1":
-                self._known = {row.pop("id"): _measured(row) for row in table.to_pylist()}
+                columns = [table[name].to_pylist() for name in ("id", *_NAMES)]
+                self._known = {id_: _measured(values) for id_, *values in zip(*columns, strict=True)}
 
     def find(self, id_: str, fingerprint: int) -> Measured | None:
         """What was found of a picture, if its files are as they were; asked once, then it is with whoever asked."""
@@ -55,11 +56,12 @@ class Remembered:
 
     def keep(self, rows: Iterable[tuple[str, Measured | None]]) -> None:
         """Write it; a run that cannot be written to goes without."""
-        found = [{"id": id_, **asdict(row)} for id_, row in rows if row is not None]
+        found = [(id_, row) for id_, row in rows if row is not None]
+        columns = {name: [getattr(row, name) for _, row in found] for name in _NAMES}
+        table = pa.table({"id": [id_ for id_, _ in found], **columns}, schema=_SCHEMA)
         with suppress(RunError), replacing(self.path) as file:
-            pq.write_table(pa.Table.from_pylist(found, schema=_SCHEMA), file, compression="zstd")
+            pq.write_table(table, file, compression="zstd")
 
 
-def _measured(row: dict[str, object]) -> Measured:
-    values = {name: row[name] for name in _NAMES}
-    return Measured(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})  # type: ignore[arg-type]
+def _measured(values: Iterable[object]) -> Measured:
+    return Measured(*(tuple(value) if isinstance(value, list) else value for value in values))  # type: ignore[arg-type]
