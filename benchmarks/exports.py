@@ -7,7 +7,8 @@
 The masks are drawn (seed 0): up to four blobs of 20 classes with ragged outlines, holes and a band of undecided pixels,
 in the folder of a run of `advcam predict`, so nothing is learnt. For each format: pictures a minute of the export, the
 milliseconds of a processor that one takes, megabytes; the same two of reading it back, and the masks that come back as
-they were, of all. Milliseconds of a processor hardly depend on what else the machine does.
+they were, of all (for YOLO, which has no undecided pixels, but for those). Milliseconds of a processor hardly depend on
+what else the machine does.
 """
 
 import argparse
@@ -88,6 +89,8 @@ def measure(album: Album, name: str, out: Path) -> dict[str, Any]:
         with clock:
             found = next(masks)
         mask = album.final_mask(own[Path(found.name).stem])
+        if mask is not None and not FORMATS[name].undecided:
+            mask = np.where(mask == IGNORE, 0, mask)
         equal += mask is not None and np.array_equal(found.mask, mask)
     return row | clock.rates("read", summary.pictures) | {"equal": equal, "of": summary.pictures}
 
