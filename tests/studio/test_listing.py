@@ -1,5 +1,6 @@
 """The index: the order by doubt against a literal reference, filters, what is remembered, runs that change."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,6 +184,18 @@ def test_a_mask_that_appears_is_noticed_while_the_run_is_written(run: Path, monk
     (run / "masks" / "picture 000.png").unlink()
     wait_until(lambda: not studio.listing.row(0).masked)
     studio.close()
+
+
+def test_only_the_run_itself_tells_that_it_is_written(run: Path) -> None:
+    shelf = studio_of(run).shelf
+    assert shelf.is_being_written
+    for path in (run, *run.rglob("*")):
+        os.utime(path, (1, 1))
+    assert not shelf.is_being_written
+    shelf.album.corrections.save_mask("picture 000.png", "picture 000", np.ones(SIZE, np.int32), 0)
+    assert not shelf.is_being_written
+    (run / "log.jsonl").write_text("{}\n")
+    assert shelf.is_being_written
 
 
 def test_a_verdict_of_another_process_is_seen(client: TestClient, run: Path) -> None:

@@ -192,7 +192,7 @@ def test_more_bytes_than_the_limit(run: Path) -> None:
         ({"picture": 0, "class_ids": [0], "iterations": 51}, 422, "iterations"),
         ({"picture": 0, "class_ids": [0], "iterations": 0}, 422, "iterations"),
         ({"picture": 9, "class_ids": [0]}, 404, "there is no picture 9"),
-        ({"drop": "../../x", "class_ids": [0]}, 404, "there is no '../../x' here"),
+        ({"drop": "../../x", "class_ids": [0]}, 404, "there is no dropped picture '../../x'"),
         ({"class_ids": [0]}, 422, "name either picture"),
         ({"picture": 0, "drop": "a", "class_ids": [0]}, 422, "name either picture"),
         ({"picture": 0, "class_ids": [0], "model": "x"}, 422, "model"),

@@ -16,6 +16,7 @@ from advcam.studio.access import HEADER, MOST_JSON, Access, App, Guard
 from advcam.studio.api_page import api_page
 from advcam.studio.jobs import QueueFullError
 from advcam.studio.looking import looking
+from advcam.studio.missing import MissingError
 from advcam.studio.reviewing import reviewing
 from advcam.studio.studio import Studio
 from advcam.studio.working import working
@@ -105,10 +106,6 @@ def _add_errors(app: FastAPI) -> None:
     def known(request: Request, error: AdvcamError) -> JSONResponse:
         return JSONResponse({"detail": one_line(error)}, _status(request, error))
 
-    def missing(_: Request, error: LookupError) -> JSONResponse:
-        word = str(error.args[0]) if error.args else ""
-        return JSONResponse({"detail": word if " " in word else f"there is no {word!r} here any more"}, 404)
-
     def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or "the body"
@@ -120,7 +117,6 @@ def _add_errors(app: FastAPI) -> None:
     handlers: dict[type[Exception], Callable[..., JSONResponse]] = {
         ConflictError: conflict,
         AdvcamError: known,
-        LookupError: missing,
         RequestValidationError: invalid,
         Exception: broken,
     }
@@ -131,6 +127,8 @@ def _add_errors(app: FastAPI) -> None:
 def _status(request: Request, error: AdvcamError) -> int:
     """What an error means in HTTP."""
     looks = request.method == "GET"
+    if isinstance(error, MissingError):
+        return 404
     if isinstance(error, QueueFullError):
         return 429
     if isinstance(error, PictureError):

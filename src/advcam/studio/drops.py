@@ -12,10 +12,10 @@ from PIL import Image
 from advcam.datasets.pictures import EXTENSIONS, FORMATS, read_picture
 from advcam.errors import PictureError, one_line
 from advcam.store.files import replacing
+from advcam.studio.missing import MissingError
 
 #: Dropped pictures that are kept; the oldest go first.
 _KEPT = 200
-_ID = re.compile(r"[0-9a-f]{16}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 #: What people drop instead of a picture, by how it begins, and what to do with it.
 _OTHERS = (
@@ -90,11 +90,12 @@ class Drops:
         """A drop.
 
         Raises:
-            LookupError: There is none of this name.
+            MissingError: There is none of this name.
         """
-        if not _ID.fullmatch(id_):
-            raise LookupError(id_)
-        return self._drops[id_]
+        drop = self._drops.get(id_)
+        if drop is None:
+            raise MissingError(f"there is no dropped picture {id_!r} here any more; drop it again")
+        return drop
 
     def _forget(self) -> None:
         """Remove the oldest pictures, those of earlier servers among them."""

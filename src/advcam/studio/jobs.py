@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from advcam.errors import AdvcamError, one_line
+from advcam.studio.missing import MissingError
 
 Kind: TypeAlias = Literal["climb", "export"]
 State: TypeAlias = Literal["queued", "running", "done", "cancelled", "failed"]
@@ -140,10 +141,12 @@ class Jobs:
         """A job, which now counts as asked about.
 
         Raises:
-            LookupError: There is none, or it ended long ago.
+            MissingError: There is none, or it ended long ago.
         """
         with self._changed:
-            job = self._jobs[id_]
+            job = self._jobs.get(id_)
+            if job is None:
+                raise MissingError(f"there is no job {id_!r} here any more; begin it again")
             job.asked = self._clock()
             return job
 

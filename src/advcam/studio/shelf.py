@@ -10,8 +10,8 @@ from advcam.pipeline.album import Album
 
 #: Seconds without a change after which a run counts as finished, or as dead.
 _QUIET = 45.0
-#: What changes in a run while it is being written: its own files, and those of the stages of a recipe.
-_SIGNS = ("log.jsonl", "metrics.json", "maps", "masks", "stages")
+#: What changes in a run while it is being written, beside its maps and masks.
+_SIGNS = ("log.jsonl", "metrics.json", "stages")
 
 
 class Shelf:
@@ -33,9 +33,9 @@ class Shelf:
     @property
     def is_being_written(self) -> bool:
         """Whether the run changed a moment ago."""
-        folder = self.album.folder
-        places = [folder / sign for sign in _SIGNS] + [path for sign in _SIGNS for path in folder.glob(f"*/{sign}")]
-        return any(_age(path) < _QUIET for path in places)
+        album = self.album
+        made = [*album.stores.values(), *(masks.folder for masks in album.sets.values())]
+        return any(_age(path) < _QUIET for path in (*made, *(album.folder / sign for sign in _SIGNS)))
 
     def renew(self) -> None:
         """Open the album again. It stays as it is where that fails, or where it has other pictures now.

@@ -12,6 +12,7 @@ from advcam.studio.climbing import LiveClassifier, model_of, spare_threads
 from advcam.studio.drops import Drops
 from advcam.studio.jobs import Jobs
 from advcam.studio.listing import Listing
+from advcam.studio.missing import MissingError
 from advcam.studio.pictures import Renderer
 from advcam.studio.remembered import Remembered
 from advcam.studio.shelf import Shelf
@@ -73,8 +74,9 @@ class Studio:
         """Id of a picture by its place.
 
         Raises:
-            LookupError: There is no such picture.
+            MissingError: There is no such picture.
         """
         if not 0 <= place < len(self.album.samples):
-            raise LookupError(f"there is no picture {place}; the run has {len(self.album.samples):,}, numbered from 0")
+            count = len(self.album.samples)
+            raise MissingError(f"there is no picture {place}; the run has {count:,}, numbered from 0")
         return self.album.samples[place].id
