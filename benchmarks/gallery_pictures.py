@@ -24,7 +24,7 @@ from advcam.datasets.pictures import read_picture
 from advcam.store.masks import read_mask
 from advcam.types import DEFAULT_THRESHOLD, IGNORE, Mask
 
-COLUMNS = ("photograph, box of AdvCAM", "CAM", "AdvCAM", "mask of CAM", "mask of AdvCAM")
+COLUMNS = ("photograph, box", "CAM", "AdvCAM", "mask of CAM", "mask of AdvCAM")
 CAM_THRESHOLD = 0.25
 
 

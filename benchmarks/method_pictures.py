@@ -49,9 +49,9 @@ class Pictures:
             masked(self.cat, mask),
             cut_out(self.cat, mask),
         )
-        columns = ("photograph", f"CAM: {grid.shape[0]} x {grid.shape[1]} positions", "made smooth")
+        columns = ("photograph", f"CAM, {grid.shape[1]} x {grid.shape[0]} places", "made smooth")
         save(
-            sheet([Row(tiles)], (*columns, "above the threshold 0.25", "what the mask keeps")),
+            sheet([Row(tiles)], (*columns, "above 0.25", "what the mask keeps")),
             self.out / "method-cam.webp",
         )
         return {"grid": grid.shape}
@@ -93,7 +93,7 @@ class Pictures:
             word = "without the regulariser" if penalty == 0 else f"lambda = {penalty:g}"
             highest = max(float(m.max()) for m in maps)
             tiles = [heated(self.cup, maps[t] / highest) for t in STEPS]
-            said = [f"inside x {times[0][t]:.1f}, outside x {times[1][t]:.1f}" for t in STEPS]
+            said = [f"in x {times[0][t]:.1f}, out x {times[1][t]:.1f}" for t in STEPS]
             rows.append(Row(tiles, word, said))
         save(sheet(rows, [f"map of step {t}" for t in STEPS]), self.out / "method-regulariser.webp")
         return {"growth": growth}

@@ -16,7 +16,7 @@ from advcam.colours import blend, heat, voc_palette
 from advcam.types import IGNORE, Box
 
 _WORDS = (128, 128, 128, 255)
-_GAP, _LINE = 10, 24
+_GAP = 10
 #: Colours of classes in the order of a mask's numbers, taken from the palette of PASCAL VOC: red, green, yellow ..
 _COLOURS = voc_palette()[[0, 9, 10, 11, 12, 13, 14]]
 
@@ -38,12 +38,13 @@ class Row:
 
 def sheet(rows: Sequence[Row], columns: Sequence[str] = (), width: int = 240) -> Image.Image:
     """Rows of tiles, each tile `width` pixels wide at its own proportions, with words over columns and rows."""
-    font = ImageFont.load_default(16)
     across = max(len(row.tiles) for row in rows)
+    size = max(14, across * width // 54)  # a page shows a wide sheet smaller
+    font, line = ImageFont.load_default(size), size * 3 // 2
     fitted = [[tile and _fit(tile, width) for tile in row.tiles] for row in rows]
     heights = [max(tile.height for tile in tiles if tile) for tiles in fitted]
-    words = sum(_LINE * (bool(row.name) + bool(row.captions)) for row in rows)
-    height = (_LINE if columns else 0) + sum(heights) + words + _GAP * len(rows)
+    words = sum(line * (bool(row.name) + bool(row.captions)) for row in rows)
+    height = (line if columns else 0) + sum(heights) + words + _GAP * len(rows)
     page = Image.new("RGBA", (across * (width + _GAP) - _GAP, height), (0, 0, 0, 0))
     draw = ImageDraw.Draw(page)
     y = 0
@@ -51,7 +52,7 @@ def sheet(rows: Sequence[Row], columns: Sequence[str] = (), width: int = 240) ->
     def write(texts: Sequence[str]) -> int:
         for column, text in enumerate(texts):
             draw.text((column * (width + _GAP), y + 2), text, fill=_WORDS, font=font)
-        return _LINE if any(texts) else 0
+        return line if any(texts) else 0
 
     y += write(columns)
     for row, tiles, tall in zip(rows, fitted, heights, strict=True):

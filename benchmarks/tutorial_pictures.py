@@ -121,7 +121,7 @@ class Walk:
             Row(masks(self.folder / "tiny" / "pseudo" / "masks"), "pseudo-label"),
             Row(masks(self.drawn / "SegmentationClass"), "truth"),
         ]
-        return sheet(rows, width=170)
+        return sheet(rows, width=120)
 
     def predict(self) -> Image.Image:
         """New drawn pictures, the masks of the network, the truth."""
@@ -133,7 +133,7 @@ class Walk:
             Row([_painted(found / f"{name}.png") for name in names], "mask of the network"),
             Row([_painted(truth / f"{name}.png") for name in names], "truth"),
         )
-        return sheet(rows, width=150)
+        return sheet(rows, width=120)
 
     def _drawn_names(self) -> Sequence[str]:
         """Four pictures with truth and pseudo-label, evenly spread."""
