@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image
 
 from advcam.report.chain_page import painted
 from advcam.report.figures import class_colour, data_uri, shrink
+from advcam.report.sections import SUPERVISION
 from advcam.report.template import render
 from advcam.store.places import Place
 from advcam.types import IGNORE, Mask
@@ -108,6 +110,12 @@ class Comparison:
     seconds: Sequence[tuple[str, Sequence[float | None]]] = ()
 
     @property
+    def supervision(self) -> Mapping[str, str]:
+        """What the words for the choice of a threshold mean, those that occur."""
+        kinds = {one.supervision for one in self.scores}
+        return {kind: words for kind, words in SUPERVISION.items() if kind in kinds}
+
+    @property
     def fact_names(self) -> list[str]:
         """Names of the facts of any run."""
         return list(dict.fromkeys(name for run in self.runs for name in run.facts))
@@ -131,6 +139,7 @@ class _Row:
     words: str
     frames: Sequence[tuple[str, str | None]]
     chips: Sequence[tuple[str, str]]
+    undecided: bool
 
 
 def write_compare_page(path: Place, comparison: Comparison, pictures: Iterable[ComparedPicture]) -> None:
@@ -159,6 +168,8 @@ def _row(shown: ComparedPicture, names: Sequence[str]) -> _Row:
     frames += [(name, frame(mask)) for name, mask in zip(names, shown.masks, strict=True)]
     frames += [("truth", frame(shown.truth))] if shown.truth is not None else []
     there = [mask for mask in (*shown.masks, shown.truth) if mask is not None]
-    numbers = {int(number) for mask in there for number in set(mask.ravel().tolist())} - {0, IGNORE}
-    chips = [(shown.names.get(number, f"class {number}"), class_colour(number)) for number in sorted(numbers)]
-    return _Row(shown.sample_id, shown.words, frames, chips)
+    numbers = {int(number) for mask in there for number in np.unique(mask)}
+    chips = [
+        (shown.names.get(number, f"class {number}"), class_colour(number)) for number in sorted(numbers - {0, IGNORE})
+    ]
+    return _Row(shown.sample_id, shown.words, frames, chips, IGNORE in numbers)

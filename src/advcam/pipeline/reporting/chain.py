@@ -139,12 +139,10 @@ class ChainReport:
 
     def _facts(self) -> list[tuple[str, str]]:
         album, settings = self.album, self.settings
-        network = settings.train.model if settings.train is not None else settings.model.model
-        how = "trained here" if settings.train is not None else "as it is"
         facts = list(album.facts[:1])
         facts[0] = (facts[0][0], f"{facts[0][1]}, split {settings.data.masks_split}")
         if settings.label_masks is None:
-            facts.append(("Classifier", f"{network}, {how}" if settings.maps is None else f"that of {settings.maps}"))
+            facts.append(("Classifier", self._classifier()))
             facts.append(("Maps", self._method(LOCALIZE)))
             facts.append(("Refinement", ", ".join(settings.refine.methods) or "none"))
         else:
@@ -154,6 +152,15 @@ class ChainReport:
             facts.append(("Segmentation network", f"{learner.head} on {learner.model}"))
         facts += reviews_in_words(album)
         return [*facts, ("advcam", version_of(self.folder))]
+
+    def _classifier(self) -> str:
+        settings = self.settings
+        if settings.maps is not None:
+            return f"that of {settings.maps}"
+        if settings.train is not None:
+            return f"{settings.train.model}, trained here"
+        weights = settings.model.weights
+        return settings.model.model if weights is None else f"{settings.model.model} with {weights.name}"
 
     def _method(self, stage: str) -> str:
         name = self.settings.localize.method if stage == LOCALIZE else self.settings.baseline or "cam"
@@ -259,11 +266,12 @@ def _facts_of(record: StageRecord) -> list[tuple[str, str]]:
 
 
 def _order(folder: Path) -> dict[str, int]:
-    """Place of each stage, as the last session of the run named them in its log."""
+    """Place of each stage, as the longest session of the run named them in its log; of equal ones the last counts."""
     names: list[str] = []
     with suppress(OSError, ValueError):
         for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines():
             with suppress(ValueError):
                 event = json.loads(line)
-                names = event["stages"] if isinstance(event, dict) and "stages" in event else names
+                told = event.get("stages", ()) if isinstance(event, dict) else ()
+                names = told if len(told) >= len(names) and isinstance(told, list) else names
     return {str(name): place for place, name in enumerate(names)}

@@ -29,7 +29,7 @@ def chosen(
         return [left.pop(id_) for id_ in [id_ for id_ in ids if id_ in left][:most]]
 
     known = sorted((id_ for id_ in left if math.isfinite(scores.get(id_, math.nan))), key=lambda id_: scores[id_])
-    some = min(-(-count // 4), len(known) // 2)
+    some = min(-(-count // 4), count // 2, len(known) // 2)
     groups = [("The worst", taken(known, some)), ("The best", taken(known[::-1], some))]
     room = count - 2 * some
     groups.append(("The most doubtful", taken(sorted(sure, key=lambda id_: sure[id_]), room // 2)))

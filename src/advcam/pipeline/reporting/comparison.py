@@ -76,7 +76,7 @@ def compare(runs: Sequence[Path], out: Place, pictures: int) -> None:
     masks = MaskDifferences([run.album for run in opened], [run.name for run in opened])
     found = Comparison(
         [ComparedRun(run.name, str(run.album.folder), _facts(run)) for run in opened],
-        [f"{run.name}: {note}" for run in opened for note in run.notes],
+        [*_of_kinds(opened), *(f"{run.name}: {note}" for run in opened for note in run.notes)],
         list(_settings(opened)),
         list(_scores(opened)),
         list(_pairs(opened)),
@@ -84,6 +84,12 @@ def compare(runs: Sequence[Path], out: Place, pictures: int) -> None:
         list(_seconds(opened)),
     )
     write_compare_page(out, found, masks.shown(pictures))
+
+
+def _of_kinds(runs: Sequence[OpenedRun]) -> list[str]:
+    if len({run.album.kind for run in runs}) == 1:
+        return []
+    return ["The runs are of different kinds: of their settings those are compared that two of them have."]
 
 
 def _names(runs: Sequence[Path]) -> list[str]:
@@ -122,11 +128,19 @@ def _facts(run: OpenedRun) -> dict[str, str]:
 
 
 def _settings(runs: Sequence[OpenedRun]) -> Iterator[tuple[str, list[str]]]:
-    """The settings that are not the same in all runs; of runs of different kinds many are those of one alone."""
+    """The settings that are not the same in all runs that have them.
+
+    A section that one run has and another has not is one line, not all of its settings.
+    """
     for name in dict.fromkeys(name for run in runs for name in run.settings):
-        values = [run.settings.get(name, _NONE) for run in runs]
-        if name not in _APART and len(set(values)) > 1:
+        values = [run.settings.get(name, _given(run, name)) for run in runs]
+        if name not in _APART and len(set(values) - {_NONE}) > 1:
             yield name, values
+
+
+def _given(run: OpenedRun, name: str) -> str:
+    """What stands for a setting that a run has not: whether it is a section of it."""
+    return "given" if any(other.startswith(f"{name}.") for other in run.settings) else _NONE
 
 
 def _scores(runs: Sequence[OpenedRun]) -> Iterator[ComparedScore]:

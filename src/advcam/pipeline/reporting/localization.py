@@ -104,7 +104,7 @@ def stored_scores(album: LocalizeAlbum) -> tuple[Scored, list[str]]:
 def _pictures(album: LocalizeAlbum, finished: Sequence[Sample], count: int, scored: Scored) -> Iterator[ReportPicture]:
     """The worst and the best first where they were scored."""
     scores: Mapping[str, float] = next((one.picture_scores for one in scored.results.values()), {})
-    groups = chosen(finished, count, scores, {}, "of all pictures") if scores else [("", evenly(finished, count))]
+    groups = chosen(finished, count, scores, {}, "among all pictures") if scores else [("", evenly(finished, count))]
     for heading, members in groups:
         for sample in members:
             with suppress(PictureError):  # broken since its maps were made

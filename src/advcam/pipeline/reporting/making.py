@@ -30,9 +30,9 @@ def differences(settings: BaseModel, leave: tuple[str, ...] = ()) -> list[Differ
 
     Args:
         settings: Of a run.
-        leave: Names, dotted, that are left out.
+        leave: Sections, or settings of none, that are left out.
     """
-    return [one for one in _differing(settings, "") if not one.name.startswith(leave)]
+    return [one for one in _differing(settings, "") if one.name.partition(".")[0] not in leave]
 
 
 def _differing(settings: BaseModel, prefix: str) -> Iterator[Difference]:
@@ -143,7 +143,7 @@ def _options(given: Mapping[str, object]) -> Iterator[str]:
 def cost_of(folder: Path) -> list[tuple[str, str]]:
     """What the last session of a localization or prediction took, from its metrics and its log."""
     found: dict[str, Any] = {}
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, TypeError):
         found = dict(read_json(folder / METRICS))
     facts, rate = [], found.get("pictures_per_second")
     if isinstance(rate, int | float) and rate > 0:

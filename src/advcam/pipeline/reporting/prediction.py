@@ -55,4 +55,4 @@ def write_predict_report(album: PredictAlbum, out: Place, count: int) -> None:
 def _pictures(album: PredictAlbum, count: int) -> Iterator[ChainPicture]:
     """The most doubtful ones, and others."""
     sure = lowest(album, album.samples)
-    yield from shown_pictures(album, album.samples, count, None, sure, {}, set(album.sets), "of all pictures")
+    yield from shown_pictures(album, album.samples, count, None, sure, {}, set(album.sets), "among all pictures")
