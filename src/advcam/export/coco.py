@@ -6,8 +6,8 @@
 Pictures count from 1 in the order of the export, those without an object included. `file_name` is the path of the
 picture; it stands in results too, to find the id that another file gives to the picture. Categories have the numbers of
 the classes. Polygons of COCO have no holes: a hole is joined to the outline by a slit of no width, and pycocotools
-rasterises it to the hole. Undecided pixels are a crowd region (`iscrowd` 1, always run lengths), which trainers leave
-out, of a category 255, "undecided", that is there where such pixels are.
+rasterises it to the hole. Undecided pixels are a crowd region (`iscrowd` 1), which trainers leave out, of a category
+255, "undecided", that is there where such pixels are.
 Specification: cocodataset.org/#format-data and #format-results.
 """
 
@@ -74,11 +74,10 @@ class InstancesWriter(Writer):
         self._count += 1
         entry = {"id": self._count, "image_id": len(self._images), "category_id": region.number, "bbox": bounds(region)}
         entry |= {"area": area(region), "iscrowd": int(region.number == IGNORE)}
+        entry["segmentation"] = self._segment(region, picture.size)
         if region.number == IGNORE:
             self._categories[IGNORE] = UNDECIDED
-            return {**entry, "segmentation": as_runs(region, picture.size)}
-        score = {} if region.score is None else {"score": round(region.score, _DECIMALS)}
-        return {**entry, "segmentation": self._segment(region, picture.size), **score}
+        return entry if region.score is None else {**entry, "score": round(region.score, _DECIMALS)}
 
 
 class ResultsWriter(Writer):
