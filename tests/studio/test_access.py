@@ -99,6 +99,7 @@ def test_every_answer_trusts_nothing_else(client: TestClient, path: str) -> None
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cross-origin-resource-policy"] == "same-origin"
     assert headers["x-frame-options"] == "DENY"
+    assert headers["cache-control"] in ("no-store", "no-cache", "private, no-cache")
 
 
 def test_a_server_that_others_reach_gets_a_token() -> None:

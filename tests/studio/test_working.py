@@ -213,6 +213,16 @@ def test_a_climb_whose_picture_is_gone_fails_in_words(client: TestClient, studio
     assert client.get(f"/api/jobs/{job}/maps").status_code == 404
 
 
+def test_classes_of_another_classifier_are_known_by_name(client: TestClient, studio: Studio) -> None:
+    own = studio.live.load()
+    studio.live._loaded = advcam.Classifier.from_module(own.module, class_names=("zebra", "Dog", "cat"))
+    job = client.post("/api/climbs", json={"picture": 0, "class_ids": [0, 1, 2], "iterations": 1}).json()["job"]
+    assert ended(client, job)["state"] == "done"
+    header = _header(client.get(f"/api/jobs/{job}/maps").content)
+    assert header["names"] == ["zebra", "Dog", "cat"]
+    assert header["numbers"] == [None, 2, 1]
+
+
 def test_a_climb_ends_between_two_steps() -> None:
     heard = []
 

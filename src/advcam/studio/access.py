@@ -45,6 +45,7 @@ _POLICY = (
     "frame-ancestors 'none'"
 )
 _HEADERS = {
+    "Cache-Control": "no-store",  # but for what says otherwise itself
     "Content-Security-Policy": _POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",

@@ -33,7 +33,7 @@ class QueueFullError(AdvcamError):
     """More is waiting than anybody would wait for."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """A piece of work. Its own thread counts its steps; others look at it.
 

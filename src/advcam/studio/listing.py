@@ -32,6 +32,8 @@ ORDERS: tuple[Order, ...] = get_args(Order)
 _LARGEST_FIRST = ("doubt", "disagreement")
 #: Seconds between two looks at a run that is being written, and between two times that the index is kept.
 _LOOK_AGAIN, _KEEP = 15.0, 60.0
+#: Looking takes a fifth of the time at most, however many pictures there are.
+_SHARE = 5.0
 
 
 @dataclass(frozen=True)
@@ -165,9 +167,9 @@ class Listing:
         everything: Sequence[int] = range(self.total)
         self._pass(everything)
         self._keep()
-        was_written = False
+        was_written, took = False, 0.0
         while not self._end.is_set():
-            self._wake.wait(_LOOK_AGAIN)
+            self._wake.wait(max(_LOOK_AGAIN, _SHARE * took))
             self._wake.clear()
             written = self._shelf.is_being_written
             stale, self._stale = self._stale, set()
@@ -176,8 +178,10 @@ class Listing:
                 stale.update(everything)
             was_written = written
             if stale:
+                began = time.monotonic()
                 self._pass(sorted(stale))
                 self._keep()
+                took = time.monotonic() - began
 
     def _take_labels(self) -> None:
         """What the lists of pictures say of their classes, so that they can be filtered at once."""

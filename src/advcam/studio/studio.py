@@ -20,6 +20,8 @@ from advcam.studio.shelf import Shelf
 #: Bytes of a dropped picture, where nothing else is said.
 DEFAULT_UPLOAD = 32 * 2**20
 _EXPORTS = "exports"
+#: Uploads that are read at once.
+_UPLOADS = 4
 
 
 class Studio:
@@ -33,6 +35,7 @@ class Studio:
 
     Attributes:
         heavy: Lets as many requests decode pictures at once as there are cores, so that the others need not wait.
+        uploads: Lets so many bodies lie in memory at once.
 
     Raises:
         AdvcamError: The album cannot be opened.
@@ -53,7 +56,7 @@ class Studio:
         self.live = LiveClassifier(model or model_of(self.album).model_copy(update={"device": device}))
         self.drops, self.renderer, self.jobs = Drops(self.shelf.work / "dropped"), Renderer(), Jobs()
         self.exports = self.shelf.work / _EXPORTS
-        self.heavy = CapacityLimiter(os.cpu_count() or 1)
+        self.heavy, self.uploads = CapacityLimiter(os.cpu_count() or 1), CapacityLimiter(_UPLOADS)
 
     @property
     def album(self) -> Album:

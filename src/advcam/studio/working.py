@@ -11,6 +11,7 @@ from PIL import Image
 
 from advcam.datasets.pictures import read_picture
 from advcam.errors import SettingError
+from advcam.pipeline.album import Album
 from advcam.studio.answers import (
     ClassifierClass,
     ClassifierClasses,
@@ -58,8 +59,9 @@ def _add_drops(router: APIRouter, studio: Studio) -> None:
         request: Request,
         x_name: Annotated[str, Header(description="of the file, percent-encoded", max_length=1000)] = "picture",
     ) -> DropAnswer:
-        content = await request.body()
-        return await to_thread.run_sync(lambda: _drop(studio, unquote(x_name), content), limiter=studio.heavy)
+        async with studio.uploads:
+            content = await request.body()
+            return await to_thread.run_sync(lambda: _drop(studio, unquote(x_name), content), limiter=studio.heavy)
 
     @router.get(
         "/drops/{drop}/image", tags=["climbing"], summary="A dropped picture as JPEG", response_class=Response,
@@ -115,8 +117,10 @@ def _add_jobs(router: APIRouter, studio: Studio) -> None:
     @router.get("/jobs/{job}/maps", tags=["jobs"], summary="Maps of a climb that is done", response_class=Response)
     def maps(job: str) -> Response:
         made = _result(studio, job, Climbed, "maps")
-        numbers = [studio.album.number_of(class_id) for class_id in made.attribution.class_ids]
-        return bytes_answer(encode_maps(numbers, made.attribution, made.step_scores))
+        attribution = made.attribution
+        classes = zip(attribution.class_ids, attribution.class_names, strict=True)
+        numbers = [_number(studio.album, class_id, name) for class_id, name in classes]
+        return bytes_answer(encode_maps(numbers, attribution, made.step_scores))
 
     @router.get("/jobs/{job}/file", tags=["jobs"], summary="File of an export that is done", response_class=Response)
     def file(job: str) -> FileResponse:
@@ -138,6 +142,12 @@ def _drop(studio: Studio, name: str, content: bytes) -> DropAnswer:
             PredictionAnswer(class_id=one.class_id, name=one.class_name, probability=one.probability) for one in seen
         ],
     )
+
+
+def _number(album: Album, class_id: int, name: str) -> int | None:
+    """Number in masks of a class of the live classifier, which need not be that of the run."""
+    number = album.number_of(class_id)
+    return number if number is not None and album.classes.get(number) == name else album.table.number(name)
 
 
 def _reader(studio: Studio, asked: ClimbAsked) -> Callable[[], Image.Image]:
