@@ -56,5 +56,5 @@ def test_unknown_name(network: Classifier, name: str, hint: str) -> None:
 def test_foreign_settings(network: Classifier) -> None:
     with pytest.raises(SettingError) as caught:
         create_method("cam", network, iterations=3)
-    assert str(caught.value).startswith("CAM does not take these settings: ")
-    assert str(caught.value).endswith("got an unexpected keyword argument 'iterations'")
+    assert str(caught.value).startswith("iterations is a setting of another method; CAM takes scales, ")
+    assert str(caught.value).endswith(": leave the others away (in a recipe: localize={method: cam})")

@@ -118,7 +118,7 @@ def test_equal_names_in_different_folders(photographs: Path, tmp_path: Path):
         (["--step-size", "-1"], "a negative one would be an attack; got -1.0"),
         (["--scales", "0"], "scales are one or more numbers above 0 and at most 8; got [0.0]"),
         (["--method", "gradcm"], "did you mean gradcam"),
-        (["--method", "cam", "--iterations", "3"], "CAM does not take these settings"),
+        (["--method", "cam", "--iterations", "3"], "iterations is a setting of another method; CAM takes"),
         (["--other-classes", "some"], "one of all, none, logsumexp or a number of classes; got 'some'"),
         (["--threshold", "1.5"], "threshold"),
         (["--model", "resnet50"], "resnet50 needs its weights"),

@@ -1,6 +1,7 @@
 """Methods by name: a plain dictionary, with the nearest names in the error."""
 
 import difflib
+import inspect
 from typing import Any
 
 from advcam.attribution.advcam import AdvCAM
@@ -32,7 +33,13 @@ def create_method(name: str, classifier: Classifier, **settings: Any) -> Method:
         near = difflib.get_close_matches(key, METHODS, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise SettingError(f"no method is called {name!r}; {hint}there are {', '.join(METHODS)}")
-    try:
-        return METHODS[key](classifier, **settings)
-    except TypeError as error:
-        raise SettingError(f"{METHODS[key].title} does not take these settings: {error}") from error
+    method = METHODS[key]
+    known = list(inspect.signature(method).parameters)[1:]
+    foreign = [setting for setting in settings if setting not in known]
+    if foreign:
+        verb = "are settings" if len(foreign) > 1 else "is a setting"
+        raise SettingError(
+            f"{', '.join(foreign)} {verb} of another method; {method.title} takes {', '.join(known)}: leave the others "
+            f"away (in a recipe: localize={{method: {key}}})"
+        )
+    return method(classifier, **settings)
