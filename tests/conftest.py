@@ -1,5 +1,10 @@
-"""Shared pictures: real photographs that scikit-image ships, small, and hostile files made on the spot."""
+"""Shared pictures: real photographs that scikit-image ships, small, and hostile files made on the spot.
 
+And the rule for the tests that need a browser.
+"""
+
+import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +14,28 @@ import torch
 from hostile_files import UNUSABLE, USABLE
 from PIL import Image
 
+CHROMIUM = Path("/usr/bin/chromium")
+
 torch.set_num_threads(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "browser: needs the Debian packages chromium and chromium-driver; selected where chromium is "
+        "installed or ADVCAM_BROWSER_TESTS=1 is set",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if CHROMIUM.exists() or os.environ.get("ADVCAM_BROWSER_TESTS") == "1":
+        return
+    deselected = [item for item in items if item.get_closest_marker("browser")]
+    config.hook.pytest_deselected(items=deselected)
+    if deselected:  # pytest-xdist does not print how many were deselected, but it does print warnings
+        reason = f"{CHROMIUM} is missing: {len(deselected)} browser tests are not run"
+        warnings.warn(pytest.PytestWarning(reason), stacklevel=1)
+    items[:] = [item for item in items if item not in deselected]
 
 
 @pytest.fixture(scope="session", autouse=True)

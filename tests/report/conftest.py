@@ -1,9 +1,6 @@
-"""Pictures with made-up maps for the tests of the report, and the rule for the tests that need a browser."""
+"""Pictures with made-up maps for the tests of the report."""
 
-import os
-import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,27 +10,7 @@ from PIL import Image
 from advcam.report import ReportPicture, ReportSummary
 from advcam.types import Attribution
 
-CHROMIUM = Path("/usr/bin/chromium")
 HEIGHT, WIDTH = 300, 450
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers",
-        "browser: needs the Debian packages chromium and chromium-driver; selected where chromium is "
-        "installed or ADVCAM_BROWSER_TESTS=1 is set",
-    )
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if CHROMIUM.exists() or os.environ.get("ADVCAM_BROWSER_TESTS") == "1":
-        return
-    deselected = [item for item in items if item.get_closest_marker("browser")]
-    config.hook.pytest_deselected(items=deselected)
-    if deselected:  # pytest-xdist does not print how many were deselected, but it does print warnings
-        reason = f"{CHROMIUM} is missing: {len(deselected)} browser tests of the report are not run"
-        warnings.warn(pytest.PytestWarning(reason), stacklevel=1)
-    items[:] = [item for item in items if item not in deselected]
 
 
 def photo(width: int = WIDTH, height: int = HEIGHT) -> Image.Image:

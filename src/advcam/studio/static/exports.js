@@ -21,15 +21,15 @@ class ExportForm {
     this.counts = counts;
     this.formats = el("div.formats", { role: "radiogroup", aria: { label: "Format" } }, ...formats.map(({ name, title, summary }, index) =>
       el("label.format", {}, el("input", { type: "radio", name: "format", value: name, checked: index === 0 }), el("strong", {}, title), el("span", {}, summary))));
-    this.only = el("input", { type: "checkbox", disabled: !counts.accepted });
+    this.only = el("input", { type: "checkbox", disabled: !(counts.accepted + counts.corrected) });
     this.go = button("Export", () => this.start().catch(complain), { kind: "primary" });
     this.stop = button("Cancel", () => this.job && api.cancel(this.job).catch(complain), { hidden: true });
     this.bar = el("progress", { max: 1, value: 0, hidden: true, aria: { label: "Progress of the export" } });
     this.state = el("p.quiet", { role: "status" });
     this.element = el("div.export", {},
-      el("p.quiet", {}, "Corrected masks take the place of the run's own."),
+      el("p.quiet", {}, "Corrected masks take the place of the run's own. Rejected pictures are left out."),
       this.formats,
-      el("label.check", {}, this.only, `Only accepted pictures (${counts.accepted})`),
+      el("label.check", {}, this.only, `Only what was accepted or corrected (${counts.accepted + counts.corrected})`),
       el("div.actions", {}, this.go, this.stop), this.bar, this.state);
   }
 
@@ -43,7 +43,7 @@ class ExportForm {
     try {
       this.job = await api.export(format, this.only.checked ? "accepted" : "all");
       const state = await follow(this.job, (now) => this.#tell(now), this.#ended.signal);
-      if (state.state === "done") this.#offer();
+      if (state.state === "done") this.#offer(state.detail);
     } catch (error) {
       if (error.name === "AbortError") return;
       this.state.textContent = error.message;
@@ -58,9 +58,9 @@ class ExportForm {
     this.state.textContent = describe(state, "pictures");
   }
 
-  #offer() {
+  #offer(detail) {
     const link = el("a.download", { href: api.jobFileUrl(this.job), download: "" }, "Download the file again");
-    this.state.replaceChildren("Done. ", link);
+    this.state.replaceChildren(`Done: ${detail}. `, link);
     link.click();
   }
 

@@ -5,6 +5,7 @@ import { card, updateCard } from "./card.js";
 import { button, el, plural } from "./dom.js";
 import { Filters } from "./filters.js";
 import { lend } from "./keys.js";
+import { listQuery } from "./list.js";
 import { attempt, notice } from "./notices.js";
 
 const POLL_MS = 1000;
@@ -41,7 +42,9 @@ export class Grid {
     this.#observer = new IntersectionObserver((seen) => seen.some(({ isIntersecting }) => isIntersecting) && this.#more(), { rootMargin: "600px" });
     await this.studio.refresh();
     this.filters.update();
-    await this.#load();
+    const comesBack = this.studio.last !== undefined && this.studio.list.query === listQuery(this.query);
+    if (comesBack) this.#show(); // the same list in the same order, as far as it was read
+    else await this.#load();
     this.#watch();
   }
 

@@ -4,6 +4,9 @@ import { api } from "./api.js";
 
 const PAGE = 60;
 
+/** A query as lists know it: without any, the most doubtful come first. @param {URLSearchParams} query */
+export const listQuery = (query) => query.toString() || "sort=doubt";
+
 export class List {
   /** @type {any[]} */ pictures = [];
   total = 0;
@@ -24,7 +27,7 @@ export class List {
   async restart(query) {
     this.#version++;
     [this.pictures, this.total, this.#loading] = [[], 0, null];
-    this.#query = query.toString() || "sort=doubt";
+    this.#query = listQuery(query);
     await this.more();
   }
 

@@ -2,6 +2,7 @@
 
 import { api } from "./api.js";
 import { Palette } from "./colours.js";
+import { isAsking } from "./dialogs.js";
 import { el } from "./dom.js";
 import { showExport } from "./exports.js";
 import { showHelp } from "./help.js";
@@ -14,7 +15,8 @@ import { Grid } from "./grid.js";
 
 /**
  * What all views share.
- * @typedef {{run: any, palette: Palette, list: List, refresh: () => Promise<void>, go: (hash: string) => void}} Studio
+ * @typedef {{run: any, palette: Palette, list: List, refresh: () => Promise<void>, go: (hash: string) => void,
+ *   last?: number, dropped?: FileList}} Studio `last`: the picture that was open; `dropped`: files for the view of new pictures
  */
 
 const root = document.getElementById("view");
@@ -42,7 +44,7 @@ function viewFor(hash) {
 
 /** Open the view of the address; a view with unsaved work may hold the person back. */
 async function route() {
-  if (location.hash === shownHash) return;
+  if (location.hash === shownHash || isAsking()) return;
   if (view && !(await view.mayLeave())) {
     history.replaceState(null, "", shownHash || "#/pictures");
     return;
@@ -62,6 +64,17 @@ async function route() {
   });
 }
 
+/** A file that is dropped anywhere is a new picture; browsers would leave the page for it. */
+function takeDrops() {
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    if (view?.name === "new" || !event.dataTransfer.files.length) return;
+    studio.dropped = event.dataTransfer.files;
+    studio.go("#/new");
+  });
+}
+
 function begin() {
   const url = new URL(location.href);
   if (url.searchParams.has("token")) { // the cookie has it now; an address is copied and shown
@@ -69,6 +82,7 @@ function begin() {
     history.replaceState(null, "", url);
   }
   listen();
+  takeDrops();
   lend("Everywhere", [{ keys: ["?"], does: "these keys", run: showHelp }]);
   document.getElementById("help").addEventListener("click", showHelp);
   document.getElementById("export").addEventListener("click", () => attempt(() => showExport(studio)));

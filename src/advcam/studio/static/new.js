@@ -35,6 +35,9 @@ export class NewPicture {
     for (const kind of ["dragover", "dragleave"]) addEventListener(kind, this.dragging);
     addEventListener("drop", this.dropped);
     this.#showZone();
+    const { dropped } = this.studio;
+    delete this.studio.dropped;
+    if (dropped) await this.#take(dropped);
   }
 
   close() {

@@ -46,6 +46,7 @@ export class Viewer extends EventTarget {
     if (subject.facts.has_truth) loads.push(subject.mask("truth").then((mask) => this.#keepMask("truth", mask)));
     if (subject.isOfRun) loads.push(this.loadFinal());
     await Promise.all(loads.map((load) => load.then(() => this.changed(), complain)));
+    this.element.dataset.ready = "yes";
     this.#warm();
   }
 
