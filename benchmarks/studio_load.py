@@ -101,7 +101,14 @@ class Connection:
         self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, path: str, method: str = "GET", body: bytes = b"") -> tuple[int, bytes]:
-        """Status and body of an answer."""
+        """Status and body of an answer; on a new connection where the server has hung up meanwhile, as it may."""
+        try:
+            return await self._ask(path, method, body)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.close()
+            return await self._ask(path, method, body)
+
+    async def _ask(self, path: str, method: str, body: bytes) -> tuple[int, bytes]:
         if self.streams is None:
             self.streams = await asyncio.open_connection(self.host, self.port)
         reader, writer = self.streams
@@ -115,6 +122,7 @@ class Connection:
         """Hang up."""
         if self.streams is not None:
             self.streams[1].close()
+            self.streams = None
 
 
 class Load:

@@ -254,3 +254,10 @@ def test_a_folder_of_pictures_is_shown_and_work_goes_elsewhere(photographs: Path
         assert answer.json() == {"status": "accepted", "revision": 1}
     assert sorted(photographs.iterdir()) == before
     assert (tmp_path / "work" / "corrected" / "reviews.jsonl").is_file()
+
+
+def test_work_is_not_kept_among_the_pictures(photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for out in (photographs, photographs / "advcam-studio", photographs / "a" / ".." / "b"):
+        assert command(["studio", str(photographs), "--port", "0", "--out", str(out)]) == 2
+        assert "name another folder with --out" in capsys.readouterr().err
+    assert not (photographs / "advcam-studio").exists()

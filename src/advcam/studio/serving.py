@@ -14,6 +14,8 @@ from advcam.studio.studio import Studio
 
 #: Seconds that answers may take to the end when the server is told to end.
 _GRACE = 3
+#: Seconds that a connection without a request is kept.
+_KEPT = 20
 #: Connections that wait for their turn.
 _BACKLOG = 512
 
@@ -76,6 +78,7 @@ def serve(studio: Studio, access: Access, listening: socket.socket, page: str | 
         lifespan="on",
         server_header=False,
         timeout_graceful_shutdown=_GRACE,
+        timeout_keep_alive=_KEPT,
         backlog=_BACKLOG,
     )
     if page is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.folder import ClassFolders
 from advcam.datasets.pictures import EXTENSIONS, find_pictures
-from advcam.errors import DatasetError
+from advcam.errors import DatasetError, SettingError
 from advcam.pipeline.album.album import Album
 from advcam.pipeline.album.classes import ClassTable
 
@@ -20,11 +20,17 @@ class PictureAlbum(Album):
 
     Raises:
         PictureError: There is no picture.
+        SettingError: The folder for corrections lies in that of the pictures.
     """
 
     kind = "pictures"
 
     def __init__(self, pictures: Path, work: Path) -> None:
+        if pictures.resolve() in (work.resolve(), *work.resolve().parents):
+            raise SettingError(
+                f"what is drawn for {pictures} cannot be kept in it, where it would be taken for more of its pictures: "
+                f"{work} lies in it; name another folder with --out"
+            )
         dataset = None
         with suppress(DatasetError):  # any folder of pictures will do
             dataset = open_dataset(pictures)
