@@ -75,7 +75,9 @@ class Corrections:
         Raises:
             RunError: The list of reviews is damaged or cannot be read.
         """
-        return self.reviews().get(id_, Review())
+        with self._lock:
+            self._catch_up()
+            return self._known.get(id_, Review())
 
     def reviews(self) -> dict[str, Review]:
         """What was said of each picture that was ever changed.
