@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from written_segmenter import write_segmenter
 
 from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.errors import SettingError
@@ -14,6 +15,8 @@ from advcam.pipeline.chain.recipe_file import change, parse_chain
 from advcam.pipeline.chain.run import open_chain
 from advcam.pipeline.config import localize_settings
 from advcam.pipeline.localize import localize
+from advcam.pipeline.predicting.predict import predict_pictures
+from advcam.pipeline.predicting.settings import predict_settings
 from advcam.pipeline.reporting.comparison import compare
 from advcam.pipeline.reporting.report import write_report
 from advcam.store.corrections import Corrections
@@ -254,3 +257,21 @@ def test_what_cannot_be_compared(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="holds no run"):
         compare([folder / "first", folder / "data"], tmp_path / "c.html", 2)
     assert not (tmp_path / "c.html").exists()
+
+
+def test_the_report_of_predictions(folder: Path, tmp_path: Path) -> None:
+    network = write_segmenter(tmp_path / "net", ("rectangle", "ellipse"), model="test_resnet", head="linear")
+    settings = predict_settings(
+        inputs=(str(folder / "data"),), segmenter=network, out=tmp_path / "run", inference={"precision": "float32"}
+    )
+    summary = predict_pictures(settings, Quiet())
+    page = page_of(tmp_path / "run", 3)
+    assert page.count("<article") == 3
+    assert "What the network sees" in page
+    for name, count in summary.classes.items():
+        assert f'<th scope="row">{name}</th><td class="number">{count}</td>' in page
+    assert f"advcam predict {folder / 'data'} --segmenter {network}" in page
+    assert 'id="scores"' not in page
+    (tmp_path / "run" / "predictions.json").unlink()
+    shutil.rmtree(tmp_path / "run" / "masks")
+    assert "No picture has a mask yet." in page_of(tmp_path / "run")
