@@ -1,8 +1,9 @@
 """Climbing while somebody watches: AdvCAM on one picture, every step recorded, ended within a step when told so."""
 
+import os
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -200,6 +201,12 @@ class _Heard:
         return self.network.respond(inputs)
 
 
-def spare_threads(count: int) -> None:
-    """Let networks on the CPU use so many threads, so that pages are answered beside them."""
-    torch.set_num_threads(max(1, count))
+@contextmanager
+def core_to_spare() -> Iterator[None]:
+    """While it lasts, networks on the CPU use one core less than there are, so that pages are answered beside them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

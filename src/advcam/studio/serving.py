@@ -10,6 +10,7 @@ import uvicorn
 from advcam.errors import SettingError, one_line
 from advcam.studio.access import Access, is_loopback
 from advcam.studio.app import create_app
+from advcam.studio.climbing import core_to_spare
 from advcam.studio.studio import Studio
 
 #: Seconds that answers may take to the end when the server is told to end.
@@ -83,4 +84,5 @@ def serve(studio: Studio, access: Access, listening: socket.socket, page: str | 
     )
     if page is not None:
         threading.Timer(0.5, webbrowser.open, [page]).start()
-    uvicorn.Server(config).run(sockets=[listening])
+    with core_to_spare():
+        uvicorn.Server(config).run(sockets=[listening])

@@ -8,7 +8,7 @@ from anyio import CapacityLimiter
 from advcam.errors import SettingError
 from advcam.pipeline.album import Album
 from advcam.pipeline.config import ModelSettings
-from advcam.studio.climbing import LiveClassifier, model_of, spare_threads
+from advcam.studio.climbing import LiveClassifier, model_of
 from advcam.studio.drops import Drops
 from advcam.studio.jobs import Jobs
 from advcam.studio.listing import Listing
@@ -65,7 +65,6 @@ class Studio:
 
     def start(self) -> None:
         """Begin to look at the pictures."""
-        spare_threads((os.cpu_count() or 1) - 1)
         self.listing.start()
 
     def close(self) -> None:
