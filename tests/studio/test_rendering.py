@@ -1,6 +1,7 @@
 """Pictures for the page: their size, colours and ETags; what is kept in memory; the description of the interface."""
 
 import io
+import os
 import re
 from pathlib import Path
 
@@ -15,7 +16,10 @@ from shown_runs import SIZE
 from advcam.colours import voc_palette
 from advcam.datasets.pictures import read_picture
 from advcam.errors import PictureError
+from advcam.pipeline.album import open_album
 from advcam.store.masks import write_mask
+from advcam.studio.access import Access
+from advcam.studio.app import create_app
 from advcam.studio.describing import colour_of
 from advcam.studio.pictures import THUMBNAIL, ByteCache, class_colours, seen_size, tinted
 from advcam.studio.studio import Studio
@@ -107,6 +111,34 @@ def test_what_was_used_last_is_kept(asked: list[tuple[int, int]]) -> None:
         while sum(map(len, kept.values())) > 20:
             kept.pop(next(iter(kept)))
         assert cache.size == sum(map(len, kept.values()))
+
+
+def test_names_of_all_kinds(tmp_path: Path) -> None:
+    """Quotes, blanks, other scripts, right-to-left marks, and bytes that are no text at all."""
+    folder = tmp_path / os.fsdecode(b"photos \xff")
+    folder.mkdir()
+    names = [
+        "a b.png",
+        "it's “quoted”.png",
+        "猫.png",
+        "\u202egnp.png",
+        "<script>.png",
+        os.fsdecode(b"\xfe.png"),
+        "%2e%2e.png",
+    ]
+    for name in names:
+        Image.new("RGB", (40, 30)).save(folder / name)
+    studio = Studio(lambda: open_album(folder, tmp_path / "work"))
+    with TestClient(create_app(studio, Access()), base_url="http://localhost", headers={"X-Advcam": "1"}) as client:
+        facts = client.get("/api/run").json()
+        assert facts["counts"]["pictures"] == len(names)
+        assert facts["title"] == "photos \\udcff"
+        for n in range(len(names)):
+            assert client.get(f"/api/pictures/{n}").json()["n"] == n
+            assert client.get(f"/api/pictures/{n}/thumbnail").status_code == 200
+            answer = client.put(f"/api/pictures/{n}/status", json={"status": "accepted", "revision": 0})
+            assert answer.status_code == 200
+        assert client.get("/api/run").json()["counts"]["accepted"] == len(names)
 
 
 def test_the_interface_is_described(client: TestClient) -> None:

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from advcam.errors import AdvcamError
+from advcam.errors import AdvcamError, printable
 from advcam.export.catalogue import FORMATS
 from advcam.pipeline.album import Album
 from advcam.store.corrections import Review
@@ -36,10 +36,10 @@ def describe_run(studio: Studio) -> RunAnswer:
     album, listing, counts = studio.album, studio.listing, studio.listing.counts()
     problem = studio.live.problem()
     return RunAnswer(
-        title=album.title,
+        title=printable(album.title),
         kind=album.kind,
-        folder=str(album.folder),
-        facts=list(album.facts),
+        folder=printable(str(album.folder)),
+        facts=[(name, printable(value)) for name, value in album.facts],
         classes=[ClassOfRun(number=k, name=name, colour=colour_of(k)) for k, name in album.classes.items()],
         map_stages=list(album.map_stages),
         mask_sets=list(album.mask_sets),
