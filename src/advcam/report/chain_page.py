@@ -1,7 +1,7 @@
 """The report of a chain or of predictions: what it found in all pictures, and how some of them went through it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,15 +112,12 @@ class _Row:
     """One picture as the template shows it."""
 
     sample_id: str
-    labels: str
-    confidence: float | None
+    words: str
     frames: Sequence[_Frame]
     chips: Sequence[tuple[str, str]]
     undecided: bool
-    group: str = ""
-    score_words: str = ""
-    status: str = ""
-    maps: Sequence[_ClassMaps] = field(default_factory=list)
+    group: str
+    maps: Sequence[_ClassMaps]
 
 
 def write_chain_page(path: Place, head: ChainHead, sections: Sections, pictures: Iterable[ChainPicture]) -> None:
@@ -158,16 +155,15 @@ def _row(shown: ChainPicture) -> _Row:
         frames.append(_Frame("boxes, the truth in white", data_uri(overlay, quality=82)))
     chips = [(shown.names.get(number, f"class {number}"), class_colour(number)) for number in sorted(numbers)]
     masks = (shown.mask, shown.corrected, shown.truth)
+    sure = "" if shown.confidence is None else f"confidence {shown.confidence:.2f}"
+    words = (", ".join(shown.labels), shown.score_words, sure, shown.status)
     return _Row(
         shown.sample_id,
-        ", ".join(shown.labels),
-        shown.confidence,
+        "; ".join(word for word in words if word),
         frames,
         chips,
         any(mask is not None and bool((mask == IGNORE).any()) for mask in masks),
         shown.group,
-        shown.score_words,
-        shown.status,
         [_class_maps(shown, name) for name in _classes(shown)],
     )
 

@@ -272,6 +272,7 @@ def test_the_report_of_predictions(folder: Path, tmp_path: Path) -> None:
         assert f'<th scope="row">{name}</th><td class="number">{count}</td>' in page
     assert f"advcam predict {folder / 'data'} --segmenter {network}" in page
     assert 'id="scores"' not in page
+    assert "<small>confidence 0." in page
     (tmp_path / "run" / "predictions.json").unlink()
     shutil.rmtree(tmp_path / "run" / "masks")
     assert "No picture has a mask yet." in page_of(tmp_path / "run")

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from advcam.errors import counted
 from advcam.pipeline.album.runs import PredictAlbum
 from advcam.pipeline.reporting.data import data_section
 from advcam.pipeline.reporting.making import cost_of, differences, repeat_predict, version_of
@@ -33,7 +32,7 @@ def write_predict_report(album: PredictAlbum, out: Place, count: int) -> None:
     summary, settings = read_summary(album.folder), album.settings
     facts = [
         ("Segmentation network", str(settings.segmenter)),
-        ("Classes", counted(len(album.classes), "class") + "es" * (len(album.classes) != 1)),
+        ("Classes", f"{len(album.classes):,}"),
         *reviews_in_words(album),
         ("advcam", version_of(album.folder)),
     ]
