@@ -186,7 +186,7 @@ class ChainReport:
             classes=[*class_section(masks, self._final, LOCALIZE), *class_section(tested, SEGMENT)],
             confusions=[*confusion_section(masks, self._final), *confusion_section(tested, SEGMENT)],
             stages=stages,
-            cost=[(f"{name} of localize", value) for name, value in cost_of(self.folder / LOCALIZE)],
+            cost=[(f"localize: {name[0].lower()}{name[1:]}", value) for name, value in cost_of(self.folder / LOCALIZE)],
             settings=differences(self.settings),
             repeat=repeat_chain(self.folder),
         )
