@@ -244,12 +244,10 @@ def test_what_is_painted_arrives_in_the_run(page: Page, drawn_studio: Studio, co
     changed = saved != own
     assert changed.any()
     assert set(np.unique(saved[changed])) == {number}
-    y, x = np.nonzero(saved == number)
     height, width = own.shape
     for share in (-0.3, -0.05, 0.2):  # on the line, every pixel
         at = (int(height * (0.5 + (share + 0.3) * 0.2)), int(width * (0.5 + share)))
         assert saved[at] == number
-    assert len(y) == len(x)
 
 
 def test_the_mask_of_the_sliders_is_taken_and_saved_to_the_pixel(
@@ -344,7 +342,7 @@ def test_two_tabs_on_one_mask_lose_nothing(page: Page, drawn_studio: Studio, cor
     page.browser.close()
     page.browser.switch_to.window(first)
     page.press("s")
-    page.says("dialog", "Another tab saved this picture meanwhile")
+    page.says("dialog", "Another tab changed this picture meanwhile")
     page.find(f"dialog button[value={answer}]").click()
     if answer == "theirs":
         page.says("#notices", "z brings yours back")
@@ -396,7 +394,7 @@ def test_a_new_picture_is_climbed_and_watched(page: Page, photograph: Path):
     page.says(".transport output", "2 / 4")
     set_slider(page, "threshold", 0.8)
     assert page.run("return document.querySelector('.pane').dataset.layer") == "slider"
-    assert "→" in page.text(".class-table tbody")
+    assert " %" in page.text(".class-table tbody")
 
 
 def drop(page: Page, name: str, content: bytes) -> None:
@@ -497,7 +495,7 @@ def test_masks_are_exported_from_the_page(page: Page, downloads: Path, correctio
     assert shown == list(FORMATS)
     page.find(".format input[value=coco]").click()
     page.find(".export .check input").click()
-    page.choose("Export")
+    page.find("dialog .choices .primary").click()
     page.says("dialog .export", "Download the file again")
     wait_until(lambda: list(downloads.glob("*.zip")))
     (found,) = downloads.glob("*.zip")

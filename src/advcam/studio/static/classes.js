@@ -1,7 +1,7 @@
 /** The classes of a picture: how sure, how large, how right; a click shows the map of one alone. */
 
 import { decimals, el, percent, swatch } from "./dom.js";
-import { areas, iouByClass } from "./labels.js";
+import { iouByClass, shares } from "./labels.js";
 import { truthLine } from "./sliders.js";
 
 export class ClassTable {
@@ -63,9 +63,7 @@ export class ClassTable {
     const kept = this.#kept.get(which);
     const version = this.viewer.editor?.version ?? 0;
     if (kept?.mask === mask && kept.truth === truth && kept.version === version) return kept;
-    const counts = areas(mask);
-    const share = numbers.map((number) => (counts.get(number) ?? 0) / mask.length);
-    const facts = { mask, truth, version, share, iou: truth && iouByClass(mask, truth, numbers) };
+    const facts = { mask, truth, version, share: shares(mask, numbers), iou: truth && iouByClass(mask, truth, numbers) };
     this.#kept.set(which, facts);
     return facts;
   }
@@ -78,14 +76,14 @@ export class ClassTable {
   #row({ number, name, confidence }, index, now, final) {
     const { look, studio } = this.viewer;
     const isSolo = look.solo === number;
-    const pair = (a, b) => [el("span", {}, a), b !== undefined && b !== a && el("small", { title: "in the preview" }, `→ ${b}`)];
+    const pair = (a, b) => (a === null ? [b ?? ""] : [el("span", {}, a), b !== undefined && b !== a && el("small", { title: "in the preview" }, `→ ${b}`)]);
     const face = el("button", { type: "button", title: `${name}: show its map alone (${index + 1})`, data: { number }, aria: { pressed: isSolo }, onclick: () => this.solo(number) },
       swatch(studio.palette.css(number)), el("span", {}, name), index < 9 && el("kbd", { aria: { hidden: true } }, String(index + 1)));
     const isGone = final && final.share[index] === 0;
     return el(isSolo ? "tr.solo" : "tr", {},
       el("th", { scope: "row" }, face),
       this.hasConfidence && el("td", {}, decimals(confidence)),
-      el(isGone ? "td.gone" : "td", { title: isGone ? "No pixel of the final mask" : undefined }, ...pair(final ? percent(final.share[index]) : "", now ? percent(now.share[index]) : undefined)),
+      el(isGone ? "td.gone" : "td", { title: isGone ? "No pixel of the final mask" : undefined }, ...pair(final ? percent(final.share[index]) : null, now ? percent(now.share[index]) : undefined)),
       this.hasTruth && el("td", {}, ...pair(decimals(final?.iou?.get(number)), now ? decimals(now.iou?.get(number)) : undefined)));
   }
 }

@@ -29,7 +29,7 @@ export class Climb {
     this.stop = button("Cancel", () => this.cancel(), { hidden: true });
     this.bar = el("progress", { max: 1, value: 0, hidden: true, aria: { label: "Progress of the climb" } });
     this.state = el("p.quiet", { role: "status" });
-    this.form = el("div", {}, this.list, this.search, this.found, this.iterations.row);
+    this.form = el("div.form", {}, this.list, this.search, this.found, this.iterations.row);
     const { live } = viewer.studio.run;
     this.element = el("div.climb", {}, ...(live.available
       ? [this.form, el("div.actions", {}, this.go, this.stop), this.bar, this.state, el("p.quiet", {}, `Classifier: ${live.model}`)]

@@ -27,6 +27,10 @@ export const hex = ([r, g, b]) => `#${[r, g, b].map((value) => value.toString(16
 /** Colours of class numbers. */
 export class Palette {
   #known = new Map();
+  #fills = new Uint32Array(65536);
+  #edges = new Uint32Array(65536);
+  #faint = 0;
+  #alpha = -1;
 
   /** @param {{number: number, colour: string}[]} classes */
   constructor(classes) {
@@ -50,26 +54,36 @@ export class Palette {
    * @param {{x: number, y: number, width: number, height: number}} part @param {number} opacity 0 to 1
    */
   paintMask(mask, width, pixels, part, opacity) {
-    const alpha = Math.round(opacity * 255);
-    const edge = opacity ? Math.round((alpha + 255) / 2) : 0;
+    this.#mix(opacity);
+    const [fills, edges, faint] = [this.#fills, this.#edges, this.#faint];
     const height = mask.length / width;
-    const fills = new Map();
-    const tone = (number, a) => {
-      const key = number * 256 + a;
-      if (!fills.has(key)) fills.set(key, pack(this.rgb(number), a));
-      return fills.get(key);
-    };
-    let [last, fill] = [-1, 0];
     for (let y = part.y, out = 0; y < part.y + part.height; y++) {
       for (let x = part.x, at = y * width + x; x < part.x + part.width; x++, at++, out++) {
         const number = mask[at];
+        if (number === 0) {
+          pixels[out] = 0;
+          continue;
+        }
+        if (fills[number] === 0) this.#add(number);
         const isEdge = (x + 1 < width && mask[at + 1] !== number) || (y + 1 < height && mask[at + width] !== number);
-        if (number !== last) [last, fill] = [number, number ? tone(number, alpha) : 0];
-        if (number === 0) pixels[out] = 0;
-        else if (number === UNDECIDED) pixels[out] = (x + y) & 4 ? tone(number, alpha) : tone(number, alpha >> 2);
-        else pixels[out] = isEdge ? tone(number, edge) : fill;
+        if (number === UNDECIDED) pixels[out] = (x + y) & 4 ? fills[number] : faint;
+        else pixels[out] = isEdge ? edges[number] : fills[number];
       }
     }
+  }
+
+  /** Begin anew where the opacity is another one. */
+  #mix(opacity) {
+    const alpha = Math.round(opacity * 255);
+    if (alpha === this.#alpha) return;
+    this.#alpha = alpha;
+    this.#fills.fill(0);
+    this.#faint = pack(this.rgb(UNDECIDED), alpha >> 2);
+  }
+
+  #add(number) {
+    this.#fills[number] = pack(this.rgb(number), this.#alpha);
+    this.#edges[number] = pack(this.rgb(number), this.#alpha ? (this.#alpha + 255) >> 1 : 0);
   }
 }
 

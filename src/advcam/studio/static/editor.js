@@ -1,11 +1,11 @@
 /** Brush, eraser and fill on the final mask, saved as the corrected mask of the run. */
 
-import { api } from "./api.js";
 import { ask } from "./dialogs.js";
 import { button, el, slider, swatch } from "./dom.js";
 import { UNDECIDED } from "./labels.js";
 import { attempt, notice } from "./notices.js";
 import { Painter } from "./painter.js";
+import { Saving } from "./saving.js";
 
 const TOOLS = {
   brush: { label: "Brush", key: "b" },
@@ -26,7 +26,7 @@ export class Editor {
 
   /** @param {import("./viewer.js").Viewer} viewer @param {import("./classes.js").ClassTable} classes @param {(facts: {status: string, revision: number}) => void} onreview */
   constructor(viewer, classes, onreview) {
-    Object.assign(this, { viewer, classes, onreview });
+    Object.assign(this, { viewer, classes, saving: new Saving(viewer.subject, onreview) });
     viewer.editor = this;
     viewer.stage.onpointer = (kind, pane, event) => this.isOpen && this.#pointer(kind, pane, event);
     this.size = Math.max(4, Math.round(Math.min(viewer.subject.width, viewer.subject.height) / 16));
@@ -90,30 +90,30 @@ export class Editor {
     this.painter?.redo();
   }
 
-  /** Save; where another tab saved since, ask what shall stay. @returns {Promise<boolean>} whether all is saved */
+  /** Save what was painted. @returns {Promise<boolean>} whether all is saved */
   async save() {
-    if (!this.painter || !this.isChanged) {
+    if (!this.isChanged) {
       notice("Nothing was painted since the last save.");
       return true;
     }
-    const saved = await attempt(() => this.#save(this.#review.revision));
-    if (saved) notice("Saved as the corrected mask.");
-    return saved === true;
+    const { mask, state } = this.painter;
+    const outcome = await attempt(() => this.saving.save(mask));
+    if (outcome === "saved") {
+      this.painter.markSaved(state); // strokes that came meanwhile are not
+      this.#update();
+      notice("Saved as the corrected mask.");
+    } else if (outcome === "theirs") {
+      await attempt(() => this.#load());
+      notice("Their mask is shown. z brings yours back.");
+    }
+    return outcome === "saved";
   }
 
   /** Back to the mask that the run made. */
   async discard() {
-    const answer = await ask({
-      title: "Back to the run's own mask?",
-      text: "Your corrected mask of this picture is deleted. What you painted can be taken back with z while the picture stays open.",
-      choices: [{ label: "Keep mine", value: "" }, { label: "Back to the run's", value: "yes", kind: "danger" }],
-    });
-    if (answer !== "yes") return;
-    await attempt(async () => {
-      this.onreview(await this.#discard(this.#review.revision));
-      await this.#load();
-      notice("The run's own mask counts again.");
-    });
+    if (!(await attempt(() => this.saving.discard()))) return;
+    await attempt(() => this.#load());
+    notice("The run's own mask counts again.");
   }
 
   /** Ask about unsaved work. @returns {Promise<boolean>} whether the person may leave */
@@ -127,10 +127,6 @@ export class Editor {
     return answer === "leave" || (answer === "save" && this.save());
   }
 
-  get #review() {
-    return this.viewer.subject.facts;
-  }
-
   #begin() {
     const mask = this.viewer.masks.get("final");
     if (!mask) {
@@ -142,50 +138,6 @@ export class Editor {
     this.viewer.look.set({ ...(this.viewer.look.isSideBySide ? {} : { layer: "final" }), opacity: Math.max(0.3, this.viewer.look.opacity) });
     this.#update();
     return true;
-  }
-
-  async #save(revision) {
-    const { n } = this.viewer.subject;
-    try {
-      this.onreview(await api.saveMask(n, this.painter.mask, revision));
-    } catch (error) {
-      if (error.status !== 409) throw error;
-      return this.#settle(error.body);
-    }
-    this.painter.markSaved();
-    this.#update();
-    return true;
-  }
-
-  /** Another tab saved meanwhile: theirs or mine, knowingly. */
-  async #settle(theirs) {
-    const answer = await ask({
-      title: "Another tab saved this picture meanwhile",
-      text: "Nothing of yours is lost. Load theirs to look at it: z brings yours back. Or save yours over it.",
-      choices: [{ label: "Keep painting", value: "" }, { label: "Load theirs", value: "theirs" }, { label: "Save mine over it", value: "mine", kind: "danger" }],
-    });
-    if (answer === "mine") return this.#save(theirs.revision);
-    if (answer === "theirs") {
-      this.onreview({ status: theirs.status, revision: theirs.revision });
-      await this.#load();
-      notice("Their mask is shown. z brings yours back.");
-    }
-    return false;
-  }
-
-  async #discard(revision) {
-    try {
-      return await api.discardMask(this.viewer.subject.n, revision);
-    } catch (error) {
-      if (error.status !== 409) throw error;
-      const answer = await ask({
-        title: "Another tab changed this picture meanwhile",
-        text: "Go back to the run's own mask all the same? What the other tab saved is deleted.",
-        choices: [{ label: "Keep theirs", value: "" }, { label: "Back to the run's", value: "yes", kind: "danger" }],
-      });
-      if (answer !== "yes") throw new Error("Nothing was changed. Open the picture again to see what the other tab saved.");
-      return this.#discard(error.body.revision);
-    }
   }
 
   /** Take the server's mask as a step that can be taken back. */
@@ -291,7 +243,7 @@ export class Editor {
     this.undoButton.disabled = !this.painter?.canUndo;
     this.redoButton.disabled = !this.painter?.canRedo;
     this.saveButton.disabled = !this.isChanged;
-    this.discardButton.disabled = !this.#review.revision; // never touched: it is the run's own
+    this.discardButton.disabled = !viewer.subject.facts.revision; // never touched: it is the run's own
     viewer.element.classList.toggle("unsaved", this.isChanged);
   }
 }

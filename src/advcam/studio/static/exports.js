@@ -10,7 +10,9 @@ import { complain } from "./notices.js";
 export async function showExport(studio) {
   await studio.refresh();
   const form = new ExportForm(studio.run);
-  await ask({ title: "Export masks", body: form.element, choices: [{ label: "Close", value: "" }] });
+  const closed = ask({ title: "Export masks", body: form.element, choices: [{ label: "Close", value: "" }] });
+  form.element.closest("form").querySelector(".choices").append(form.stop, form.go);
+  await closed;
   form.close();
 }
 
@@ -30,7 +32,7 @@ class ExportForm {
       el("p.quiet", {}, "Corrected masks take the place of the run's own. Rejected pictures are left out."),
       this.formats,
       el("label.check", {}, this.only, `Only what was accepted or corrected (${counts.accepted + counts.corrected})`),
-      el("div.actions", {}, this.go, this.stop), this.bar, this.state);
+      this.bar, this.state);
   }
 
   close() {

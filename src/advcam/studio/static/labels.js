@@ -77,11 +77,9 @@ export function iouByClass(mask, truth, numbers) {
   return new Map(numbers.filter((number) => either[number]).map((number) => [number, both[number] / either[number]]));
 }
 
-/** Pixels of each number in a mask. @returns {Map<number, number>} */
-export function areas(mask) {
+/** Share of a mask that each of some numbers has. @param {Uint16Array} mask @param {number[]} numbers @returns {number[]} */
+export function shares(mask, numbers) {
   const counts = new Uint32Array(65536);
-  for (const number of mask) counts[number]++;
-  const found = new Map();
-  counts.forEach((count, number) => count && found.set(number, count));
-  return found;
+  for (let i = 0; i < mask.length; i++) counts[mask[i]]++;
+  return numbers.map((number) => counts[number] / mask.length);
 }

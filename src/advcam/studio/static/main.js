@@ -44,7 +44,7 @@ function viewFor(hash) {
 
 /** Open the view of the address; a view with unsaved work may hold the person back. */
 async function route() {
-  if (location.hash === shownHash || isAsking()) return;
+  if (!studio.run || location.hash === shownHash || isAsking()) return;
   if (view && !(await view.mayLeave())) {
     history.replaceState(null, "", shownHash || "#/pictures");
     return;

@@ -83,11 +83,15 @@ export class NewPicture {
     this.climb = new Climb(this.viewer, drop.predictions, false);
     this.film = new Film(this.viewer, null);
     this.sliders = new Sliders(this.viewer, null);
-    const films = () => { for (const part of [this.film, this.sliders]) part.element.hidden = !subject.film; };
+    const choice = el("details.climbing", { open: true }, el("summary", {}, "Classes to climb"), this.climb.element);
+    const films = () => {
+      for (const part of [this.film, this.sliders]) part.element.hidden = !subject.film;
+      choice.open = !subject.film; // the film wants the place
+    };
     this.viewer.addEventListener("stages", films);
     films();
     const head = el("header", {}, el("h1", { title: drop.name }, el("bdi", {}, drop.name)), el("p.meta", {}, `${drop.width} × ${drop.height} pixels`, button("Another picture…", () => this.file.click(), { kind: "plain" }), this.file));
-    const classes = el("section", { aria: { label: "Climb" } }, el("h2", {}, "What the classifier sees"), this.climb.element);
+    const classes = el("section", { aria: { label: "Climb" } }, el("h2", {}, "What the classifier sees"), choice);
     this.element.classList.remove("empty-view");
     this.element.replaceChildren(this.viewer.element, el("aside.panel", { aria: { label: "About this picture" } }, head, classes, this.film.element, this.classes.element, this.sliders.element, this.sliders.colours));
     return attempt(() => this.viewer.open());

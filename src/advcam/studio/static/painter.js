@@ -23,7 +23,7 @@ export class Painter {
   }
 
   get isChanged() {
-    return (this.#done.at(-1) ?? null) !== this.#saved;
+    return this.state !== this.#saved;
   }
 
   get canUndo() {
@@ -34,9 +34,14 @@ export class Painter {
     return this.#undone.length > 0;
   }
 
-  /** What is there now is what the server has. */
-  markSaved() {
-    this.#saved = this.#done.at(-1) ?? null;
+  /** The last step that was done: names what the mask holds now. */
+  get state() {
+    return this.#done.at(-1) ?? null;
+  }
+
+  /** The server has what the mask held in a state. */
+  markSaved(state = this.state) {
+    this.#saved = state;
   }
 
   /** Begin a stroke; it is one step to take back. */

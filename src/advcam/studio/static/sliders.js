@@ -19,13 +19,13 @@ export class Sliders {
     this.opacity = slider({ label: "Opacity", name: "opacity", min: 0, max: 1, step: 0.05, value: look.opacity, show: (value) => `${Math.round(value * 100)} %`, onchange: (opacity) => look.set({ opacity }) });
     const back = button("As the run", () => this.#reset(), { title: "Threshold, power and band that the run's masks were made with" });
     this.use = use && button("Use this mask", use, { kind: "primary", title: "Take the mask of the sliders into the editor" });
-    this.body = el("div", {},
+    const body = el("div", {},
       el("label.slider", {}, el("span", {}, "From"), this.source),
       this.threshold.row,
       el("label.check", { title: "PSA's background score in place of a threshold" }, this.usesPower, "Background power"), this.power.row,
       this.band.row,
       el("div.actions", {}, this.use, back));
-    this.element = el("section", { aria: { label: "Mask from maps" } }, el("h2", {}, "Mask from the maps"), this.body);
+    this.element = el("section", { aria: { label: "Mask from maps" } }, el("h2", {}, "Mask from the maps"), body);
     this.colours = el("section", { aria: { label: "Colours" } }, this.opacity.row);
     viewer.addEventListener("change", () => this.update());
     this.update();
@@ -33,7 +33,7 @@ export class Sliders {
 
   update() {
     const { look, viewer } = this;
-    this.body.hidden = !viewer.subject.stages.length;
+    this.element.hidden = !viewer.subject.stages.length;
     const keys = viewer.subject.stages.map(({ key }) => key).join();
     if (this.source.dataset.keys !== keys) {
       this.source.dataset.keys = keys;
@@ -69,6 +69,6 @@ export class Sliders {
 /** One line on the match with the truth, now and of the final mask. */
 export function truthLine(now, final) {
   const mean = (found) => (found?.size ? [...found.values()].reduce((sum, iou) => sum + iou, 0) / found.size : null);
-  const line = `Mean IoU over the classes: ${decimals(mean(final))}`;
-  return now ? `${line} → ${decimals(mean(now))} in the preview` : line;
+  const line = `Mean IoU of the classes ${decimals(mean(final))}`;
+  return now ? `${line} → ${decimals(mean(now))} (preview)` : line;
 }
