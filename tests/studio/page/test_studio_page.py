@@ -15,11 +15,12 @@ from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
-from shown_runs import wait_until
+from shown_runs import served, studio_of, wait_until
 
 from advcam.export.catalogue import FORMATS
 from advcam.pseudo.labels import PseudoSettings, pseudo_label
 from advcam.store.corrections import Corrections
+from advcam.studio.access import Access
 from advcam.studio.jobs import Job
 from advcam.studio.measuring import class_ious
 from advcam.studio.studio import Studio
@@ -456,7 +457,7 @@ def test_a_climb_ends_with_its_page(page: Page, drawn_studio: Studio, monkeypatc
     first = page.browser.current_window_handle
     page.browser.switch_to.new_window("tab")
     begin_climb(Page(page.browser, page.url))
-    wait_until(lambda: last_job(drawn_studio).state == "running")
+    page.says(".climb [role=status]", " of ")  # both sides know of it
     if leave == "another view":
         page.run("location.hash = '#/pictures'")
     elif leave == "another site":
@@ -586,3 +587,38 @@ def test_words_can_be_read_in_both_themes(page: Page, theme: str):
     page.find("#theme").click()
     assert page.run("return getComputedStyle(document.body).backgroundColor") != before
     page.run("localStorage.clear(); delete document.documentElement.dataset.theme")
+
+
+# Other doors
+
+
+def test_the_token_of_the_address_opens_the_page_and_leaves_the_address(page: Page, drawn_studio: Studio):
+    with served(studio_of(drawn_studio.album.folder), Access("a-token-of-letters", "advcam-test")) as client:
+        url = str(client.base_url).rstrip("/")
+        guarded = Page(page.browser, url)
+        page.browser.get(f"{url}/?token=a-token-of-letters")
+        guarded.says(".count", "pictures")
+        assert "token" not in page.browser.current_url
+        guarded.open("#/picture/0")
+        assert guarded.errors() == []
+    page.open("#/pictures", anew=True)
+
+
+def test_a_folder_of_pictures_is_painted_too(page: Page, photograph: Path):
+    studio = studio_of(photograph.parent)
+    with served(studio) as client:
+        folder = Page(page.browser, str(client.base_url).rstrip("/"))
+        folder.open("#/pictures", anew=True)
+        folder.says(".count", "1 picture")
+        folder.open("#/picture/0")
+        tabs = folder.run("return [...document.querySelectorAll('.tab')].map(tab => tab.textContent)")
+        assert tabs == ["Picture", "Final mask"]
+        folder.press("d")
+        folder.stroke((-0.2, 0.0), (0.2, 0.0))
+        folder.press("s")
+        folder.says(".meta", "Corrected")
+        saved = studio.album.corrections.mask(studio.id_of(0))
+        assert saved is not None
+        assert set(np.unique(saved)) == {0, 255}
+        assert folder.errors() == []
+    page.open("#/pictures", anew=True)

@@ -210,6 +210,26 @@ def test_everything_painted_can_be_taken_back_and_done_again(modules: Page):
     assert (changed_at_start, changed) == (False, True)
 
 
+@pytest.mark.parametrize("width", [30, 1300])
+def test_what_is_painted_again_in_part_looks_as_if_painted_whole(modules: Page, width: int):
+    script = """
+        const {Layer} = await import('./static/layers.js');
+        const {Palette} = await import('./static/colours.js');
+        const [width, height, look] = [given[0], 20, {opacity: 0.6}];
+        const stripes = x => (x < 12 ? 1 : x < 20 ? 255 : 0);
+        const numbers = Uint16Array.from({length: width * height}, (_, i) => stripes(i % width));
+        const pixels = layer => [...layer.context.getImageData(0, 0, width, height).data].join();
+        const [layer, whole] = [new Layer(new Palette([])), new Layer(new Palette([]))];
+        layer.showMask(numbers, {width, height}, look, 1, 'before');
+        const before = pixels(layer);
+        for (let y = 5; y < 9; y++) numbers.fill(2, y * width + 8, y * width + 16);
+        layer.touch(numbers, {x: 8, y: 5, width: 8, height: 4}, look);
+        whole.showMask(numbers, {width, height}, look, 1, 'after');
+        return [pixels(layer) === pixels(whole), pixels(layer) === before];
+    """
+    assert modules.ask(script, width) == [True, False]
+
+
 def test_a_mask_keeps_its_numbers_on_the_way(modules: Page):
     script = (
         BASE64

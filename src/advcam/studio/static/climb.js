@@ -52,6 +52,7 @@ export class Climb {
     this.#working(true);
     try {
       this.#job = await api.climb({ ...target, class_ids: [...this.chosen.keys()], iterations: Number(this.iterations.input.value) });
+      if (this.#ended.signal.aborted) this.cancel(); // the view was closed before the answer came
       const state = await follow(this.#job, (now) => this.#tell(now), this.#ended.signal);
       const job = this.#job;
       this.#job = null;

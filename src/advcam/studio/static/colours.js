@@ -24,6 +24,9 @@ const pack = ([r, g, b], alpha) => ((alpha << 24) | (b << 16) | (g << 8) | r) >>
 
 export const hex = ([r, g, b]) => `#${[r, g, b].map((value) => value.toString(16).padStart(2, "0")).join("")}`;
 
+/** Pixels that the edge of a class is drawn wide, so that it is seen in a large picture too. */
+export const edgeWidth = (width) => Math.max(1, Math.round(width / 600));
+
 /** Colours of class numbers. */
 export class Palette {
   #known = new Map();
@@ -57,6 +60,7 @@ export class Palette {
     this.#mix(opacity);
     const [fills, edges, faint] = [this.#fills, this.#edges, this.#faint];
     const height = mask.length / width;
+    const reach = edgeWidth(width);
     for (let y = part.y, out = 0; y < part.y + part.height; y++) {
       for (let x = part.x, at = y * width + x; x < part.x + part.width; x++, at++, out++) {
         const number = mask[at];
@@ -65,7 +69,7 @@ export class Palette {
           continue;
         }
         if (fills[number] === 0) this.#add(number);
-        const isEdge = (x + 1 < width && mask[at + 1] !== number) || (y + 1 < height && mask[at + width] !== number);
+        const isEdge = (x + reach < width && mask[at + reach] !== number) || (y + reach < height && mask[at + reach * width] !== number);
         if (number === UNDECIDED) pixels[out] = (x + y) & 4 ? fills[number] : faint;
         else pixels[out] = isEdge ? edges[number] : fills[number];
       }

@@ -107,7 +107,7 @@ export class Grid {
     const { index, writing } = this.studio.run;
     this.progress.hidden = index.ready && !writing;
     this.progress.replaceChildren(index.ready
-      ? "This run is still being written; open the page again to see new pictures."
+      ? "This run is still being written. Reload the page to see what has come."
       : el("label", {}, `Reading the maps to sort by doubt: ${index.done} of ${index.total} `, el("progress", { max: Math.max(1, index.total), value: index.done })));
     if (index.ready) return;
     this.#timer = setTimeout(() => attempt(async () => {

@@ -4,7 +4,7 @@
  * @typedef {{key: string, title: string, hint: string}} Kind
  */
 
-import { paintHeat, strongest } from "./colours.js";
+import { edgeWidth, paintHeat, strongest } from "./colours.js";
 import { decide } from "./labels.js";
 import { stageHint } from "./subject.js";
 
@@ -59,9 +59,12 @@ export class Layer {
   /** Paint a part of a mask again, where the brush was. */
   touch(numbers, part, look) {
     if (!part.width || !part.height) return;
-    const image = this.context.createImageData(part.width, part.height);
-    this.palette.paintMask(numbers, this.canvas.width, new Uint32Array(image.data.buffer), part, look.opacity);
-    this.context.putImageData(image, part.x, part.y);
+    const reach = edgeWidth(this.canvas.width); // pixels before the part may be edges now
+    const [x, y] = [Math.max(0, part.x - reach), Math.max(0, part.y - reach)];
+    const wider = { x, y, width: part.x + part.width - x, height: part.y + part.height - y };
+    const image = this.context.createImageData(wider.width, wider.height);
+    this.palette.paintMask(numbers, this.canvas.width, new Uint32Array(image.data.buffer), wider, look.opacity);
+    this.context.putImageData(image, x, y);
   }
 
   #paint(key, { width, height }, stride, paint) {
