@@ -38,7 +38,6 @@ LABELS = {
     "rocket": "missile",
     "astronaut": "space shuttle",
     "camera": "tripod",
-    "stereo_motorcycle": "moped",
 }
 
 
@@ -47,10 +46,7 @@ def localized(folder: Path) -> Path:
     photographs = folder / "photographs"
     photographs.mkdir()
     for name in LABELS:
-        pixels = getattr(skimage.data, name)()
-        Image.fromarray(np.asarray(pixels[0] if isinstance(pixels, tuple) else pixels)).convert("RGB").save(
-            photographs / f"{name}.png"
-        )
+        Image.fromarray(np.asarray(getattr(skimage.data, name)())).convert("RGB").save(photographs / f"{name}.png")
     rows = [f"{name}.png,{labels}" for name, labels in LABELS.items()]
     (photographs / "labels.csv").write_text("\n".join(["image,labels", *rows]) + "\n")
     run = folder / "photographs-run"
@@ -138,11 +134,11 @@ class Camera:
 
 def photographs(camera: Camera, url: str, folder: Path) -> list[float]:
     """What there is to see of photographs; returns the milliseconds of moves of the threshold."""
-    camera.open(f"{url}#/pictures", "document.querySelectorAll('.cards > li').length > 5")
+    camera.open(f"{url}#/pictures", "document.querySelectorAll('.cards > li').length > 4")
     camera.press(Keys.ARROW_RIGHT, "a", Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, "r")
     camera.wait("document.querySelectorAll('.cards .badge').length === 2")
     camera.shoot("grid")
-    camera.picture(url, "motorcycle")
+    camera.picture(url, "rocket")
     moves = [camera.slide("threshold", 0.2 + 0.02 * step) for step in range(16)]
     camera.slide("threshold", 0.34)
     camera.shoot("threshold")

@@ -73,7 +73,7 @@ class IndexState(Answer):
 
 
 class RunAnswer(Answer):
-    """The run that is shown."""
+    """The run that is shown; `thresholds` are those of the maps of each stage, `threshold` is that of its masks."""
 
     title: str
     kind: Literal["chain", "localize", "predict", "pictures"]
@@ -83,6 +83,7 @@ class RunAnswer(Answer):
     map_stages: list[str]
     mask_sets: list[str]
     threshold: float
+    thresholds: dict[str, float]
     background_power: float | None
     band: float
     counts: Counts

@@ -44,6 +44,7 @@ def describe_run(studio: Studio) -> RunAnswer:
         map_stages=list(album.map_stages),
         mask_sets=list(album.mask_sets),
         threshold=album.threshold,
+        thresholds={stage: album.threshold_of(stage) for stage in album.map_stages},
         background_power=album.background_power,
         band=album.band,
         counts=Counts(pictures=listing.total, **counts),

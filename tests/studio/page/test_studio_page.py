@@ -191,6 +191,19 @@ def test_the_mask_and_its_iou_follow_the_sliders(page: Page, drawn_studio: Studi
     assert canvas(page) != before
 
 
+def test_maps_of_a_stage_come_with_its_threshold(page: Page, drawn_studio: Studio):
+    """Whatever the slider showed for those before."""
+    page.open("#/picture/0")
+    set_slider(page, "threshold", 0.55)
+    assert page.text("[name=threshold] + output") == "0.55"
+    page.run(
+        "document.querySelector('[aria-label=\"Maps that the mask is made from\"]').dispatchEvent(new Event('change'))"
+    )
+    expected = drawn_studio.album.threshold_of("localize")
+    assert page.text("[name=threshold] + output") == f"{expected:.2f}"
+    assert page.ask("return (await fetch('/api/run')).json()")["thresholds"] == {"localize": expected}
+
+
 def slider_mask(studio: Studio, place: int, threshold: float, step: int = -1, **settings: float) -> Mask:
     row = studio.album.maps("localize", studio.id_of(place))
     assert row is not None

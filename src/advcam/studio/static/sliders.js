@@ -10,7 +10,7 @@ export class Sliders {
   constructor(viewer, use) {
     const { look } = viewer;
     Object.assign(this, { viewer, look });
-    this.source = el("select", { aria: { label: "Maps that the mask is made from" }, onchange: () => this.#set({ source: this.source.value }) });
+    this.source = el("select", { aria: { label: "Maps that the mask is made from" }, onchange: () => this.#take(this.source.value) });
     const share = (value) => value.toFixed(2);
     this.threshold = slider({ label: "Threshold", name: "threshold", min: 0, max: 1, step: 0.01, value: look.threshold, show: share, onchange: (threshold) => this.#set({ threshold, power: null, band: this.#fitting(threshold) }), hint: "A pixel above it belongs to the class with the highest map" });
     this.power = slider({ label: "Power", name: "power", min: 1, max: MOST_POWER, step: 1, value: look.power ?? 4, onchange: (power) => this.#set({ power, band: this.#fitting(powerThreshold(power)) }), hint: "Background score (1 - max) to this power, in place of the threshold; more power, more foreground" });
@@ -53,6 +53,13 @@ export class Sliders {
   #set(changes) {
     const shows = this.look.isSideBySide || this.look.layer === "slider";
     this.look.set({ ...changes, ...(shows ? {} : { layer: "slider" }) });
+  }
+
+  /** Maps of another stage come with the threshold that belongs to them. */
+  #take(source) {
+    const { thresholds, threshold } = this.viewer.studio.run;
+    const own = thresholds[source] ?? threshold;
+    this.#set({ source, threshold: own, power: null, band: this.#fitting(own) });
   }
 
   /** A band may not reach below 0 or above 1. */
