@@ -72,7 +72,7 @@ class Album(ABC):
         self.band = 0.0
         self.names = output_names([sample.id for sample in self.samples])
         self.corrections = Corrections(folder)
-        self._opened: dict[str, MapStore] = {}
+        self._opened: dict[str, tuple[int, MapStore]] = {}
 
     @property
     def classes(self) -> Mapping[int, str]:
@@ -131,10 +131,17 @@ class Album(ABC):
         folder = self.stores.get(stage)
         if folder is None or not folder.is_dir():
             return None
-        store = self._opened.get(stage)
-        if store is None or id_ not in store.index():  # the run may have gone on meanwhile
-            store = self._opened[stage] = MapStore(folder)
-        return store.get(id_) if id_ in store.index() else None
+        with suppress(FileNotFoundError):
+            store = self._store(stage, folder)
+            return store.get(id_) if id_ in store.index() else None
+        return None  # it went meanwhile
+
+    def _store(self, stage: str, folder: Path) -> MapStore:
+        """The maps of a stage, opened anew where shards came or went since."""
+        changed = folder.stat().st_mtime_ns
+        if stage not in self._opened or self._opened[stage][0] != changed:
+            self._opened[stage] = changed, MapStore(folder)
+        return self._opened[stage][1]
 
     def mask(self, set_: str, id_: str) -> Mask | None:
         """A mask (H, W) as the run wrote it, in the class numbers of the album; None where there is none.
