@@ -176,8 +176,18 @@ def test_the_address_of_the_page() -> None:
         assert shown == f"http://{socket.gethostname()}:{everywhere.getsockname()[1]}/?token=secret"
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts, although tests may have been started in the background, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
-def test_a_signal_ends_the_server_and_its_climb(run: Path, number: signal.Signals, raised: type[BaseException]) -> None:
+def test_a_signal_ends_the_server_and_its_climb(
+    run: Path, number: signal.Signals, raised: type[BaseException], interruptible: None
+) -> None:
     import advcam
 
     studio = studio_of(run)

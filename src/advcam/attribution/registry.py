@@ -34,7 +34,7 @@ def create_method(name: str, classifier: Classifier, **settings: Any) -> Method:
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise SettingError(f"no method is called {name!r}; {hint}there are {', '.join(METHODS)}")
     method = METHODS[key]
-    known = list(inspect.signature(method).parameters)[1:]
+    known = _settings_of(method)
     foreign = [setting for setting in settings if setting not in known]
     if foreign:
         verb = "are settings" if len(foreign) > 1 else "is a setting"
@@ -43,3 +43,16 @@ def create_method(name: str, classifier: Classifier, **settings: Any) -> Method:
             f"away (in a recipe: localize={{method: {key}}})"
         )
     return method(classifier, **settings)
+
+
+def _settings_of(method: type[Method]) -> list[str]:
+    """Names of the arguments of a method behind its classifier, those that it hands to its base included."""
+    found: list[str] = []
+    for kind in method.__mro__:
+        if "__init__" in vars(kind):
+            parameters = list(inspect.signature(kind).parameters.values())[1:]
+            own = [one.name for one in parameters if one.kind is not inspect.Parameter.VAR_KEYWORD]
+            found += own
+            if len(own) == len(parameters):
+                break
+    return found

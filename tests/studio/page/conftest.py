@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 import torch
-from drawn_run import write_drawn_run
+from drawn_studio_run import write_drawn_run
 from page_driver import Page, chromium
 from selenium.webdriver import Chrome
 from shown_runs import served, studio_of, wait_until
