@@ -1,4 +1,4 @@
-"""A driver dies at a random moment, and the run ends as if nothing had happened; the benchmark kills more, and workers."""
+"""A driver dies at a random moment, and the run ends as if nothing had happened; the benchmark kills more."""
 
 import json
 import subprocess
