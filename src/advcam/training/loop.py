@@ -50,8 +50,8 @@ class Progress:
         epoch: The current one, counted from 1.
         epochs: All of them.
         step: Steps done of this epoch.
-        steps: Steps of an epoch.
-        loss: Mean over the epoch so far.
+        steps: Steps of an epoch; 0 at the end of a training that has none.
+        loss: Mean over the epoch so far; None where pictures are only looked at, and nothing is learnt yet.
         lr: Learning rate of the pretrained layers in the last step.
         metrics: Of the validation, at the end of an epoch; else empty.
     """
@@ -60,7 +60,7 @@ class Progress:
     epochs: int
     step: int
     steps: int
-    loss: float
+    loss: float | None
     lr: float
     metrics: Mapping[str, float]
 

@@ -11,7 +11,6 @@ image labels alone. The network itself is not trained. This is our own, not of t
 gains.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
@@ -179,7 +178,7 @@ def collect_features(
                 with _inputs_of(network, head) as seen:
                     class_scores(network, batch["pictures"].to(device))
                 of_look.append((_pooled(seen[0]).float().cpu(), batch["labels"]))
-                progress(Progress(look + 1, looks, number, len(loader), math.nan, 0.0, {}))
+                progress(Progress(look + 1, looks, number, len(loader), None, 0.0, {}))
             found += in_turn(of_look)
     features, labels = (torch.cat(parts).to(device) for parts in zip(*found, strict=True))
     return features, labels

@@ -1,9 +1,10 @@
 """The stage "train": the classifier, from the image labels alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from advcam import untrusted
-from advcam.errors import RunError, SettingError, one_line
+from advcam.errors import RunError, SettingError, counted, one_line
 from advcam.pipeline.chain.pictures import Pictures
 from advcam.pipeline.chain.settings import ChainSettings
 from advcam.pipeline.chain.stage import PASS_PIXELS, Cost, Outcome, Stage, Watcher
@@ -17,6 +18,7 @@ from advcam.training.classifier import (
 from advcam.training.loop import BEST_FILE, Progress
 from advcam.training.settings import ClassifierSettings
 from advcam.training.targets import Kind
+from advcam.types import Sample
 
 NAME = "train"
 #: Passes of a network for a picture in training: there, and back to the inputs and to the weights.
@@ -28,7 +30,8 @@ def training_stage(settings: ClassifierSettings, pictures: Pictures, folder: Pat
 
     def work(watcher: Watcher) -> Outcome:
         trained = train(settings, pictures, folder, device, watcher)
-        return Outcome(facts_of(trained), (*pictures.notes, *trained.warnings), tuple(trained.unreadable.items()))
+        facts = facts_of(trained, pictures.val)
+        return Outcome(facts, (*pictures.notes, *trained.warnings), tuple(trained.unreadable.items()))
 
     def cost() -> Cost:
         area = settings.side**2 / PASS_PIXELS
@@ -105,14 +108,33 @@ def trained_model(run: Path) -> ModelSettings:
         raise RunError(f"{path} is damaged ({one_line(error)}); train again in another folder") from error
 
 
-def facts_of(trained: TrainedClassifier) -> list[tuple[str, str]]:
-    """Name and value of what came out."""
-    metrics = [(name.replace("_", " "), f"{value:.4f}") for name, value in trained.metrics.items()]
+def facts_of(trained: TrainedClassifier, held_out: Sequence[Sample]) -> list[tuple[str, str]]:
+    """Name and value of what came out.
+
+    Args:
+        trained: The classifier.
+        held_out: The pictures that it was measured on; those that cannot be read do not count.
+    """
+    measured = sum(sample.id not in trained.unreadable for sample in held_out)
+    of = f" of {counted(measured, 'held-out picture')}"
+    metrics = [
+        (name.replace("_", " "), in_words(name, value) + ("" if _is_loss(name) else of))
+        for name, value in trained.metrics.items()
+    ]
     epochs = f"{trained.training.best_epoch} of {trained.training.epoch}"
     early = " (stopped early)" if trained.training.stopped_early else ""
     kind = "multi-label" if trained.multi_label else "single-label"
     network = f"{trained.model}, {kind}, {len(trained.class_names)} classes"
     return [("network", network), *metrics, ("kept epoch", epochs + early)]
+
+
+def in_words(name: str, value: float) -> str:
+    """A metric: losses as they are, the others, which are shares, in percent."""
+    return f"{value:.4f}" if _is_loss(name) else f"{100 * value:.3g} %"
+
+
+def _is_loss(name: str) -> bool:
+    return name.endswith("loss")
 
 
 class LoopWatch:
@@ -130,11 +152,18 @@ class LoopWatch:
         """The steps since the last word, and the metrics at the end of an epoch."""
         if progress.epoch != self.epoch:
             self.epoch, self.step = progress.epoch, 0
-            self.watcher.start(f"{self.what}epoch {progress.epoch} of {progress.epochs}", progress.steps)
+            self.watcher.start(self._where(progress), progress.steps)
         for _ in range(progress.step - self.step):
             self.watcher.step()
         self.step = progress.step
         if progress.step == progress.steps:  # told once, at the end of an epoch
-            metrics = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in progress.metrics.items()]
-            words = ", ".join([f"training loss {progress.loss:.4f}", *metrics])
-            self.watcher.say(f"{self.what}epoch {progress.epoch} of {progress.epochs}: {words}")
+            metrics = [f"{name.replace('_', ' ')} {in_words(name, value)}" for name, value in progress.metrics.items()]
+            learnt = [] if progress.loss is None else [f"training loss {progress.loss:.4f}", *metrics]
+            self.watcher.say(": ".join([self._where(progress), *([", ".join(learnt)] if learnt else [])]))
+
+    def _where(self, progress: Progress) -> str:
+        """An epoch; or a look at the pictures, from which all is learnt at once in the end."""
+        if not progress.steps:
+            return f"{self.what}learnt from what was seen"
+        step = "looking at the pictures," if progress.loss is None else "epoch"
+        return f"{self.what}{step} {progress.epoch} of {progress.epochs}"
