@@ -3,9 +3,11 @@
 import html
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+from drawn_run import drawn_mask, write_run
 
 from advcam.cli.app import run
 from advcam.datasets.synthetic.catalogue import write_dataset
@@ -82,6 +84,40 @@ def test_the_command_of_a_localization_makes_it_again(here: Path) -> None:
     assert masks(Path("looked at-again")) == masks(Path("looked at"))
 
 
+def test_what_is_missing_is_named_on_the_terminal_and_on_the_page(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half, page = tmp_path / "half", tmp_path / "page.html"
+    shutil.copytree("my run", half)
+    shutil.rmtree(half / "pseudo")
+    shutil.rmtree(half / "metrics")
+    assert run(["report", str(half), "--out", str(page)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    scores = "The scores of metrics/ are gone; advcam run --from evaluate makes them again."
+    masks = f"What pseudo left is gone: advcam verify {half} makes it again."
+    assert lines == [f"missing   {scores}", f"missing   {masks}", f"look at   {page}"]
+    text = html.unescape(page.read_text(encoding="utf-8"))
+    assert text.index('id="notes"') < text.index(f"<li>{scores}</li>") < text.index('id="data"')
+    assert text.index('id="notes"') < text.index(f"<li>{masks}</li>") < text.index('id="data"')
+    assert run(["report", str(half), "--out", str(page), "--quiet"]) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_a_half_deleted_localization(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    half, page = tmp_path / "half", tmp_path / "page.html"
+    asked = ["--method", "cam", "--scales", "0.5", "--no-overlays", "--precision", "float32", "--quiet"]
+    assert run(["localize", "pictures", "--labels", "predicted", "--out", str(half), *asked]) == 0
+    assert run(["report", str(half), "--out", str(page)]) == 0
+    assert capsys.readouterr().err == f"look at   {page}\n"
+    shutil.rmtree(half / "maps")
+    (half / "boxes.json").unlink()
+    assert run(["report", str(half), "--out", str(page)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    gone = [f"The {what} are gone: advcam verify {half} makes them again." for what in ("maps", "boxes")]
+    assert lines == [*(f"missing   {words}" for words in gone), f"look at   {page}"]
+    assert all(f"<li>{words}</li>" in html.unescape(page.read_text(encoding="utf-8")) for words in gone)
+
+
 def test_a_report_elsewhere_leaves_the_run_as_it_was(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in Path("my run").rglob("*")}
     assert run(["report", "my run", "--out", "deep/page.html", "--pictures", "1"]) == 0
@@ -97,6 +133,15 @@ def test_runs_are_compared(here: Path, capsys: pytest.CaptureFixture[str]) -> No
     page = Path("c.html").read_text(encoding="utf-8")
     assert '<tr><th scope="row">pseudo.threshold</th><td>none</td><td>0.9</td></tr>' in page
     assert page.count("</td><td>0.9</td></tr>") == 1, "only what differs"
+
+
+def test_runs_of_other_pictures_are_not_compared_silently(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others = write_run(tmp_path, {"p/1": drawn_mask(1)})
+    assert run(["compare", "my run", str(others), "--out", str(tmp_path / "c.html")]) == 0
+    words = "the runs share no picture by name, so their masks are not compared"
+    assert capsys.readouterr().err == f"note      {words}\nlook at   {tmp_path / 'c.html'}\n"
 
 
 def test_errors_are_one_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

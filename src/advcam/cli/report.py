@@ -6,16 +6,19 @@ from cyclopts import Parameter, validators
 from rich.console import Console
 
 from advcam.cli.folders import LocalPath
+from advcam.errors import printable
 
 #: Pictures of a comparison.
 _PICTURES = 12
+_OK, _MISSING = 0, 1
 _Count = Annotated[int | None, Parameter(validator=validators.Number(gte=0))]
 
 
 def report(run: LocalPath, *, out: LocalPath | None = None, pictures: _Count = None, quiet: bool = False) -> int:
     """Write the report of a run: one HTML file that needs nothing else and that a stranger understands.
 
-    Runs write one themselves; this one is of what lies in the run now, corrections and evaluations included.
+    Runs write one themselves; this one is of what lies in the run now, corrections and evaluations included. Exit code
+    1 where something of the run is missing or damaged: it is named, here and at the top of the page.
 
     Args:
         run: Folder of run, segment, refine, train, localize or predict.
@@ -25,10 +28,12 @@ def report(run: LocalPath, *, out: LocalPath | None = None, pictures: _Count = N
     """
     from advcam.pipeline.reporting.report import write_report
 
-    path = write_report(run, out, pictures)
+    written = write_report(run, out, pictures)
     if not quiet:
-        _say(f"look at   {path}")
-    return 0
+        for words in written.missing:
+            _say(f"missing   {printable(words)}")
+        _say(f"look at   {written.path}")
+    return _MISSING if written.missing else _OK
 
 
 def compare(*runs: LocalPath, out: LocalPath, pictures: _Count = None, quiet: bool = False) -> int:
@@ -44,10 +49,12 @@ def compare(*runs: LocalPath, out: LocalPath, pictures: _Count = None, quiet: bo
     """
     from advcam.pipeline.reporting.comparison import compare as run_compare
 
-    run_compare(runs, out, _PICTURES if pictures is None else pictures)
+    shared = run_compare(runs, out, _PICTURES if pictures is None else pictures)
     if not quiet:
+        if not shared:
+            _say("note      the runs share no picture by name, so their masks are not compared")
         _say(f"look at   {out}")
-    return 0
+    return _OK
 
 
 def _say(words: str) -> None:

@@ -68,7 +68,7 @@ def run(folder: Path, tmp_path: Path) -> Path:
 
 
 def page_of(run: Path, pictures: int | None = None) -> str:
-    return write_report(run, run.parent / "page.html", pictures).read_text(encoding="utf-8")
+    return write_report(run, run.parent / "page.html", pictures).path.read_text(encoding="utf-8")
 
 
 def evaluation(run: Path, stage: str) -> dict[str, object]:

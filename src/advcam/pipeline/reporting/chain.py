@@ -179,7 +179,7 @@ class ChainReport:
         stages = [StageRow(r.name, r.seconds, _facts_of(r), r.notes, len(r.skipped), not r.done) for r in self.records]
         skipped = [(id_, f"{reason} ({r.name})") for r in self.records for id_, reason in r.skipped]
         return Sections(
-            notes=[*self.notes, *self._missing()],
+            notes=self.missing,
             data=data_section(self.album.samples, skipped, self._uses()),
             scores=[*score_tables(masks), *score_tables(tested)],
             curves=curve_section(masks),
@@ -226,11 +226,13 @@ class ChainReport:
             return [("Used", ", ".join(f"{len(some):,} {use}" for use, some in uses.items() if some))]
         return []
 
-    def _missing(self) -> list[str]:
-        """What was made once and is not there any more."""
+    @property
+    def missing(self) -> list[str]:
+        """What of the run is damaged, was made once and is not there any more, or is to come; one line each."""
         gone = [name for name in (PSEUDO, PREDICTIONS) if self._made(name) and name not in self.album.mask_sets]
         gone += [stage for stage in self.album.stores if stage in self.done and stage not in self.album.map_stages]
-        return [f"What {name} left is gone: advcam verify {self.folder} makes it again." for name in gone]
+        words = [f"What {name} left is gone: advcam verify {self.folder} makes it again." for name in gone]
+        return [*self.notes, *words]
 
     def _made(self, name: str) -> bool:
         return (PREDICT if name == PREDICTIONS else name) in self.done

@@ -55,13 +55,16 @@ class OpenedRun:
         return {(stage, group.title): result for group in self.scored for stage, result in group.results.items()}
 
 
-def compare(runs: Sequence[Path], out: Place, pictures: int) -> None:
+def compare(runs: Sequence[Path], out: Place, pictures: int) -> int:
     """Write the page of a comparison.
 
     Args:
         runs: Folders of two runs or more; the others are compared with the first.
         out: Of the file.
         pictures: Most pictures that are shown.
+
+    Returns:
+        How many pictures all the runs have.
 
     Raises:
         SettingError: Fewer than two runs, one twice, or a folder that holds none.
@@ -84,6 +87,7 @@ def compare(runs: Sequence[Path], out: Place, pictures: int) -> None:
         list(_seconds(opened)),
     )
     write_compare_page(out, found, masks.shown(pictures))
+    return len(masks.common)
 
 
 def _of_kinds(runs: Sequence[OpenedRun]) -> list[str]:
@@ -113,7 +117,7 @@ def _opened(name: str, run: Path) -> OpenedRun:
     summary = read_summary(run)
     scored, broken = stored_scores(album) if isinstance(album, LocalizeAlbum) else (Scored("", {}), [])
     seconds = {album.kind: summary.seconds} if summary.seconds else {}
-    return OpenedRun(name, album, flat(album.settings), [scored], seconds, [*broken, *summary.notes])
+    return OpenedRun(name, album, flat(album.settings), [scored], seconds, [*broken, *summary.missing, *summary.notes])
 
 
 def _facts(run: OpenedRun) -> dict[str, str]:

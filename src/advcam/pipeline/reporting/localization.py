@@ -8,7 +8,7 @@ import numpy as np
 
 from advcam.attribution.registry import METHODS
 from advcam.datasets.pictures import read_picture
-from advcam.errors import PictureError, RunError
+from advcam.errors import PictureError, RunError, counted
 from advcam.pipeline.album.runs import LOCALIZE, LocalizeAlbum
 from advcam.pipeline.evaluation.stored import EVALUATION, read_evaluation
 from advcam.pipeline.reporting.choosing import chosen
@@ -31,13 +31,16 @@ from advcam.store.places import Place
 from advcam.types import Sample
 
 
-def write_localize_report(album: LocalizeAlbum, out: Place, count: int) -> None:
+def write_localize_report(album: LocalizeAlbum, out: Place, count: int) -> list[str]:
     """Write the report of a localization anew.
 
     Args:
         album: The run.
         out: Of the file.
         count: Most pictures that are shown.
+
+    Returns:
+        What of the run is missing or damaged, one line each.
 
     Raises:
         RunError: It cannot be written, or the maps are damaged.
@@ -48,10 +51,10 @@ def write_localize_report(album: LocalizeAlbum, out: Place, count: int) -> None:
     method = METHODS.get(settings.method.method.lower().replace("-", "").replace("_", ""))
     title = method.title if method is not None else settings.method.method
     scored, broken = stored_scores(album)
-    notes = [*broken, *merged_notes([scored]), *_unfinished(album, len(finished), summary.notes)]
+    missing = [*broken, *summary.missing, *_missing(album, finished, summary.skipped)]
     sections = replace(
         localize_sections(settings, album.samples),
-        notes=notes,
+        notes=[*missing, *summary.notes, *merged_notes([scored])],
         scores=score_tables(scored),
         curves=curve_section(scored),
         classes=[one for stage in scored.results for one in class_section(scored, stage)],
@@ -61,17 +64,21 @@ def write_localize_report(album: LocalizeAlbum, out: Place, count: int) -> None:
     facts = [*(summary.facts or _facts(album, title)), *reviews_in_words(album)]
     told = ReportSummary(TITLE, title, facts, len(finished), summary.skipped, settings.outputs.threshold, ())
     write_report(out, told, _pictures(album, finished, count, scored), sections)
+    return missing
 
 
-def _unfinished(album: LocalizeAlbum, finished: int, notes: Sequence[str]) -> list[str]:
-    """The notes of the run, and how much of it is missing."""
-    missing = len(album.samples) - finished
-    gone = [] if album.map_stages else [f"The maps are gone: advcam verify {album.folder} makes them again."]
-    if missing and album.map_stages:
-        gone.append(
-            f"{finished:,} of {len(album.samples):,} pictures have maps; the others were skipped, or are to come."
-        )
-    return [*notes, *gone]
+def _missing(album: LocalizeAlbum, finished: Sequence[Sample], skipped: Sequence[tuple[str, str]]) -> list[str]:
+    """What is gone of the run, or was not made yet."""
+    parts = {"maps": "The maps are gone", "masks": "The masks are gone", "boxes.json": "The boxes are gone"}
+    gone = [
+        f"{words}: advcam verify {album.folder} makes them again."
+        for name, words in parts.items()
+        if not (album.folder / name).exists()
+    ]
+    to_come = len(album.samples) - len({sample.id for sample in finished} | {id_ for id_, _ in skipped})
+    if to_come and album.map_stages:
+        gone.append(f"{counted(to_come, 'picture')} of {len(album.samples):,} have no maps; they are to come.")
+    return gone
 
 
 def _facts(album: LocalizeAlbum, method: str) -> list[tuple[str, str]]:

@@ -18,13 +18,16 @@ _INTRO = (
 )
 
 
-def write_predict_report(album: PredictAlbum, out: Place, count: int) -> None:
+def write_predict_report(album: PredictAlbum, out: Place, count: int) -> list[str]:
     """Write the report of a prediction.
 
     Args:
         album: The run.
         out: Of the file.
         count: Most pictures that are shown.
+
+    Returns:
+        What of the run is missing or damaged, one line each.
 
     Raises:
         RunError: It cannot be written.
@@ -37,8 +40,10 @@ def write_predict_report(album: PredictAlbum, out: Place, count: int) -> None:
         ("advcam", version_of(album.folder)),
     ]
     seen = Counter(album.classes[number] for sample in album.samples for number in album.confidence(sample.id))
+    gone = [] if album.mask_sets else [f"The masks are gone: advcam verify {album.folder} makes them again."]
+    missing = [*summary.missing, *gone]
     sections = Sections(
-        notes=summary.notes,
+        notes=[*missing, *summary.notes],
         data=data_section(album.samples, summary.skipped, shown=seen),
         stages=[StageRow("predict", summary.seconds, (), (), 0)] if summary.seconds else [],
         cost=cost_of(album.folder),
@@ -49,6 +54,7 @@ def write_predict_report(album: PredictAlbum, out: Place, count: int) -> None:
         "What the network sees", facts, [_INTRO], has_maps=False, without_pictures="No picture has a mask yet."
     )
     write_chain_page(out, head, sections, _pictures(album, count))
+    return missing
 
 
 def _pictures(album: PredictAlbum, count: int) -> Iterator[ChainPicture]:

@@ -1,5 +1,7 @@
 """The report of a run, whatever made it: one HTML file, from what lies in the run's folder."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from advcam.errors import SettingError
@@ -16,16 +18,26 @@ REPORT = "report.html"
 PICTURES = 24
 
 
-def write_report(run: Path, out: Place | None = None, pictures: int | None = None) -> Place:
+@dataclass(frozen=True)
+class WrittenReport:
+    """A report.
+
+    Args:
+        path: Where it is.
+        missing: What of the run is missing, damaged or to come, one line each; the page says it too.
+    """
+
+    path: Place
+    missing: Sequence[str]
+
+
+def write_report(run: Path, out: Place | None = None, pictures: int | None = None) -> WrittenReport:
     """Write the report of a run.
 
     Args:
         run: Its folder.
         out: Of the file; None: report.html in the run.
         pictures: Most pictures that it shows; None: as many as the run was asked for.
-
-    Returns:
-        Where it is.
 
     Raises:
         SettingError: The folder holds no run.
@@ -34,11 +46,14 @@ def write_report(run: Path, out: Place | None = None, pictures: int | None = Non
     """
     album, path = open_album(run), run / REPORT if out is None else out
     if isinstance(album, ChainAlbum):
-        ChainReport(album).write(path, album.settings.outputs.report_pictures if pictures is None else pictures)
+        report = ChainReport(album)
+        report.write(path, album.settings.outputs.report_pictures if pictures is None else pictures)
+        missing = report.missing
     elif isinstance(album, LocalizeAlbum):
-        write_localize_report(album, path, album.settings.outputs.report_pictures if pictures is None else pictures)
+        count = album.settings.outputs.report_pictures if pictures is None else pictures
+        missing = write_localize_report(album, path, count)
     elif isinstance(album, PredictAlbum):
-        write_predict_report(album, path, PICTURES if pictures is None else pictures)
+        missing = write_predict_report(album, path, PICTURES if pictures is None else pictures)
     else:
         raise SettingError(f"{run} is no run of advcam; name the --out of advcam run, localize or predict")
-    return path
+    return WrittenReport(path, missing)

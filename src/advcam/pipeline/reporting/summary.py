@@ -15,11 +15,12 @@ class RunSummary:
     """What a run says of itself.
 
     Args:
-        notes: Warnings, and what is wrong with the run.
+        notes: Warnings.
         skipped: Id and reason of the pictures that could not be used.
         facts: How it was made, as the run itself told it.
         seconds: Of the last session.
         computed: Pictures of the last session.
+        missing: Why it is not all that there is to say, one line each.
     """
 
     notes: Sequence[str] = ()
@@ -27,24 +28,25 @@ class RunSummary:
     facts: Sequence[tuple[str, str]] = ()
     seconds: float = 0.0
     computed: int = 0
+    missing: Sequence[str] = ()
 
 
 def read_summary(folder: Path) -> RunSummary:
-    """The summary of a run; of one that has none yet, or a damaged one, a note that says so."""
+    """The summary of a run; of one that has none yet, or a damaged one, a line that says so."""
     path = folder / SUMMARY
     try:
         content = read_json(path)
-        notes = [str(note) for note in content["warnings"]]
-        if content["interrupted"]:
-            notes.append("The run was interrupted; its command goes on where it stopped.")
+        missing = ["The run was interrupted; its command goes on where it stopped."] if content["interrupted"] else []
         return RunSummary(
-            notes,
+            [str(note) for note in content["warnings"]],
             [(str(id_), str(reason)) for id_, reason in content["skipped"]],
             [(str(name), str(value)) for name, value in content.get("facts", ())],
             float(content["seconds"]),
             int(content["computed"]),
+            missing,
         )
     except FileNotFoundError:
-        return RunSummary([f"The run is not finished: {SUMMARY} is missing. Its command goes on with it."])
+        return RunSummary(missing=[f"The run is not finished: {SUMMARY} is missing. Its command goes on with it."])
     except (OSError, ValueError, TypeError, KeyError) as error:
-        return RunSummary([f"{path} is damaged ({one_line(error)}): skipped pictures and warnings are not known."])
+        words = f"{path} is damaged ({one_line(error)}): skipped pictures and warnings are not known."
+        return RunSummary(missing=[words])
