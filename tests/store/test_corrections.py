@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import shutil
 import threading
 from pathlib import Path
 
@@ -132,6 +133,9 @@ def test_a_list_that_was_removed_meanwhile(tmp_path: Path) -> None:
         {"id": "2.jpg", "status": "gone", "revision": 1, "mask": None},
         {"id": 2, "status": "open", "revision": 1, "mask": None},
         {"id": "2.jpg", "status": "open", "revision": True, "mask": None},
+        {"id": "2.jpg", "status": "open", "revision": 2**53, "mask": None},
+        {"id": "2.jpg", "status": "open", "revision": -1, "mask": None},
+        {"id": "2.jpg", "status": "corrected", "revision": 1, "mask": "a\0b"},
         {"id": "2.jpg"},
         [1],
     ],
@@ -154,6 +158,48 @@ def test_a_damaged_mask(tmp_path: Path) -> None:
     corrections.masks()[ID].write_bytes(b"no picture")
     with pytest.raises(PictureError, match="cannot be read as a mask"):
         corrections.mask(ID)
+
+
+@pytest.mark.parametrize("link", ["corrected", "corrected/masks", "corrected/reviews.jsonl", "corrected/.lock"])
+def test_links_out_of_the_run_are_not_written_through(tmp_path: Path, link: str) -> None:
+    """A run of somebody else may hold them: a line of the list in a start file of a shell would be a command."""
+    run, mine = tmp_path / "run", tmp_path / "mine"
+    Corrections(run).set_status(ID, "corrected", 0)
+    mine.mkdir()
+    (mine / "x.png").write_bytes(b"mine")
+    before = mine / "x.png" if "." in link else mine
+    path = run / link
+    if path.is_dir():
+        shutil.copytree(path, mine, dirs_exist_ok=True)
+        shutil.rmtree(path)
+    elif path.exists():
+        (mine / "x.png").write_bytes(path.read_bytes())
+        path.unlink()
+    path.symlink_to(before)
+    there = {one: one.read_bytes() for one in mine.rglob("*") if one.is_file()}
+    with pytest.raises(RunError, match="nothing is written there; remove it"):
+        Corrections(run).save_mask(ID, "x", mask_of(1), 1)
+    assert {one: one.read_bytes() for one in mine.rglob("*") if one.is_file()} == there
+    assert not list(mine.glob(".*.partial"))
+
+
+def test_a_mask_behind_a_link_is_not_removed(tmp_path: Path) -> None:
+    run, mine = tmp_path / "run", tmp_path / "mine"
+    corrections = Corrections(run)
+    corrections.save_mask(ID, "x", mask_of(1), 0)
+    (run / "corrected" / "masks").rename(mine)
+    (run / "corrected" / "masks").symlink_to(mine)
+    with pytest.raises(RunError, match="leads out of"):
+        corrections.discard_mask(ID, 1)
+    assert (mine / "x.png").exists()
+    assert corrections.review(ID) == Review("corrected", 1, "x")
+
+
+def test_a_run_behind_a_link_is_a_run(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    Corrections(tmp_path / "link").save_mask(ID, "x", mask_of(1), 0)
+    assert (Corrections(tmp_path / "run").mask(ID) == 1).all()
 
 
 def test_a_run_that_cannot_be_written(tmp_path: Path) -> None:

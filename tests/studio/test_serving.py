@@ -16,7 +16,7 @@ from shown_runs import CHANGES, ended, served, studio_of, wait_until, write_run
 from test_working import _classifier
 
 from advcam.cli.app import run as command
-from advcam.errors import SettingError
+from advcam.errors import RunError, SettingError
 from advcam.pipeline.operations.shutdown import Terminated, ends_cleanly
 from advcam.studio import jobs
 from advcam.studio.access import Access
@@ -271,3 +271,15 @@ def test_work_is_not_kept_among_the_pictures(photographs: Path, capsys: pytest.C
         assert command(["studio", str(photographs), "--port", "0", "--out", str(out)]) == 2
         assert "name another folder with --out" in capsys.readouterr().err
     assert not (photographs / "advcam-studio").exists()
+
+
+@pytest.mark.parametrize("link", ["studio", "studio/exports", "studio/dropped", "studio/index.parquet"])
+def test_a_run_whose_links_lead_elsewhere_is_not_shown(run: Path, tmp_path: Path, link: str) -> None:
+    """What the studio keeps it removes at some time, the oldest archives of a folder of exports for one."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (run / link).parent.mkdir(exist_ok=True)
+    (run / link).symlink_to(mine)
+    with pytest.raises(RunError, match="nothing is written there; remove it"):
+        studio_of(run)
+    assert not list(mine.iterdir())

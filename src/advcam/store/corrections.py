@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, Literal, get_args
 
 from advcam.errors import RunError, one_line
-from advcam.store.files import try_lock
+from advcam.store.files import check_stays, try_lock
 from advcam.store.masks import read_mask, write_mask
 from advcam.types import Mask
 from advcam.untrusted import parse_json
@@ -27,6 +27,8 @@ Status = Literal["open", "accepted", "rejected", "corrected"]
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 
 FOLDER = "corrected"
+#: Revisions from here on are taken for damage; pages count exactly as far.
+_MOST_REVISIONS = 2**53
 _WAIT, _PAUSE = 10.0, 0.02  # seconds that a change waits for that of another process, and between two looks
 
 
@@ -63,8 +65,8 @@ class Corrections:
     """
 
     def __init__(self, run: Path) -> None:
-        self.folder = run / FOLDER
-        self._journal = self.folder / "reviews.jsonl"
+        self._run, self.folder = run, run / FOLDER
+        self._journal, self._lock_file = self.folder / "reviews.jsonl", self.folder / ".lock"
         self._lock = threading.RLock()
         self._known: dict[str, Review] = {}
         self._read_to = 0
@@ -121,6 +123,7 @@ class Corrections:
             RunError: It cannot be written.
         """
         with self._changing(id_, revision):
+            check_stays(self._path(name), self._run)
             write_mask(self._path(name), mask)
             return self._note(id_, "corrected", name)
 
@@ -143,6 +146,8 @@ class Corrections:
         """
         with self._changing(id_, revision):
             name = self.review(id_).mask
+            if name is not None:
+                check_stays(self._path(name).parent, self._run)
             review = self._note(id_, "open", None)
             if name is not None:
                 self._path(name).unlink(missing_ok=True)
@@ -152,8 +157,10 @@ class Corrections:
     def _changing(self, id_: str, revision: int) -> Iterator[None]:
         """Alone, and only if nobody else changed the picture."""
         with self._lock, _in_words(self.folder):
+            for path in (self._lock_file, self._journal):
+                check_stays(path, self._run)
             self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / ".lock").open("ab") as lock:
+            with self._lock_file.open("ab") as lock:
                 until = time.monotonic() + _WAIT
                 while not try_lock(lock):
                     if time.monotonic() > until:
@@ -201,14 +208,15 @@ class Corrections:
             entry = parse_json(line)
             id_, status, revision, mask = (entry[key] for key in ("id", "status", "revision", "mask"))
             named = mask is None or (isinstance(mask, str) and is_inside(mask))
-            if status in STATUSES and type(revision) is int and isinstance(id_, str) and named:
+            counted = type(revision) is int and 0 < revision < _MOST_REVISIONS
+            if status in STATUSES and counted and isinstance(id_, str) and named:
                 self._known[id_] = Review(status, revision, mask)
 
 
 def is_inside(name: str) -> bool:
     """Whether a name of files with `/` stays in their folder."""
     path = PurePosixPath(name)
-    return bool(path.name) and not path.is_absolute() and ".." not in path.parts
+    return bool(path.name) and not path.is_absolute() and ".." not in path.parts and "\0" not in name
 
 
 @contextmanager

@@ -84,6 +84,18 @@ def _sending(path: RemotePath) -> Iterator[BinaryIO]:
         ) from error
 
 
+def check_stays(path: Path, root: Path) -> None:
+    """Whether something can be written for a run that somebody else may have made, without leaving it.
+
+    Raises:
+        RunError: A link leads out of the root.
+    """
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise RunError(
+            f"{path} is a link, or lies behind one, that leads out of {root}; nothing is written there; remove it"
+        )
+
+
 def remove_leftovers(folder: Place, everywhere: bool = False) -> None:
     """Delete the temporary files of dead writers in a folder; those of living ones stay. A store has none.
 

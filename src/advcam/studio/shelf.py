@@ -7,6 +7,7 @@ from pathlib import Path
 
 from advcam.errors import AdvcamError
 from advcam.pipeline.album import Album
+from advcam.store.files import check_stays
 
 #: Seconds without a change after which a run counts as finished, or as dead.
 _QUIET = 45.0
@@ -19,11 +20,16 @@ class Shelf:
 
     Args:
         open_: Opens it.
+
+    Raises:
+        RunError: What the studio keeps would be written, and at some time removed, outside of the run.
     """
 
     def __init__(self, open_: Callable[[], Album]) -> None:
         self._open = open_
         self.album = open_()
+        for path in (self.work, *self.work.glob("*")):
+            check_stays(path, self.album.folder)
 
     @property
     def work(self) -> Path:

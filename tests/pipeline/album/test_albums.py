@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_run import drawn_mask, write_run
 from PIL import Image
 
 from advcam.cli.app import run as advcam
@@ -116,6 +117,16 @@ def test_a_prediction(world: Path) -> None:
         assert set(album.confidence(sample.id)) == shown == set(album.labels(sample.id))
 
 
+def test_predictions_that_are_damaged(tmp_path: Path) -> None:
+    """The masks can be looked at all the same."""
+    run = write_run(tmp_path, {"a": drawn_mask(0)})
+    for text in (b"", b"{", b"[" * 20_000, b'{"pictures": []}', b'{"pictures": {"a.png": 3}}'):
+        (run / "predictions.json").write_bytes(text)
+        album = open_album(run)
+        assert album.confidence("a.png") == {}
+        assert (album.final_mask("a.png") == drawn_mask(0)).all()
+
+
 def test_pictures_alone(world: Path, tmp_path: Path) -> None:
     album = open_album(world / "photos", tmp_path / "work")
     assert (album.kind, len(album.samples), dict(album.classes)) == ("pictures", 3, {})
@@ -131,7 +142,7 @@ def test_lists_that_are_gone_or_damaged(world: Path, tmp_path: Path, part: str) 
     """What else there is can be looked at."""
     first = open_album(world / "run").samples[0].id
     broken = json.dumps({"pictures": {first: [{"class": "ellipse"}]}}).encode()
-    for text in (None, b"", b"{", b"\xff\xfe", b"image,class\nx", b'{"pictures": 3}', broken):
+    for text in (None, b"", b"{", b"\xff\xfe", b"image,class\nx", b'{"pictures": 3}', b"[" * 20_000, broken):
         run = Path(shutil.copytree(world / "run", tmp_path / "run"))
         shutil.copytree(world / "drawn", tmp_path / "drawn", dirs_exist_ok=True)
         if text is None:

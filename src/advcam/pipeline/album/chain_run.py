@@ -1,7 +1,6 @@
 """The album of `advcam run`, `segment` and `refine`."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -21,6 +20,7 @@ from advcam.pipeline.chain.thresholding import read_threshold
 from advcam.store.run import output_names
 from advcam.store.segmentation import segment_pixels
 from advcam.types import DEFAULT_THRESHOLD, Instance, Mask, Sample
+from advcam.untrusted import read_json
 
 PSEUDO, PREDICTIONS = "pseudo", "predictions"
 
@@ -112,7 +112,7 @@ class ChainAlbum(Album):
     @cached_property
     def _instances(self) -> Mapping[str, list[Mapping[str, object]]]:
         with suppress(OSError, ValueError, LookupError, TypeError):
-            return dict(json.loads((self.folder / PSEUDO / "instances.json").read_bytes())["pictures"])
+            return dict(read_json(self.folder / PSEUDO / "instances.json")["pictures"])
         return {}
 
     def _object(self, entry: Mapping[str, object], mask: Mask) -> Instance | None:

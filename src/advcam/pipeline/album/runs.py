@@ -1,6 +1,5 @@
 """The albums of `advcam localize` and `advcam predict`."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,6 +20,7 @@ from advcam.pipeline.predicting.settings import PredictSettings
 from advcam.pipeline.targets import evenly, samples_of
 from advcam.store.maps import MapStore
 from advcam.types import Sample
+from advcam.untrusted import read_json
 
 _CLASSES, _MASKS = "classes.json", "masks"
 LOCALIZE = "localize"
@@ -89,8 +89,8 @@ class PredictAlbum(Album):
 
     @cached_property
     def _confidences(self) -> Mapping[str, Mapping[int, float]]:
-        with suppress(OSError, ValueError, LookupError, TypeError):
-            pictures = json.loads((self.folder / PREDICTIONS).read_bytes())["pictures"]
+        with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+            pictures = read_json(self.folder / PREDICTIONS)["pictures"]
             return {id_: self._sure(entry["classes"]) for id_, entry in pictures.items()}
         return {}
 
