@@ -21,7 +21,7 @@ _TRIMAP = "annotations/trimaps/american_bulldog_1.png"
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")
 
 
-def _files(_folder: Path) -> list[bytes]:
+def picture_files(_folder: Path) -> list[bytes]:
     """A small picture in every format and mode that Pillow writes here."""
     noise = np.random.default_rng(0).integers(0, 256, (20, 24, 4), dtype=np.uint8)
     pictures = [Image.fromarray(noise[..., :3]), Image.fromarray(noise[..., 0]), Image.fromarray(noise)]
@@ -80,13 +80,14 @@ def _of_npy(content: bytes, draw: random.Random) -> bytes:
     return changed if changed != content and draw.random() < 0.5 else of_bytes(content, draw)
 
 
-def _of_picture(content: bytes, draw: random.Random) -> bytes:
+def of_picture(content: bytes, draw: random.Random) -> bytes:
+    """Change a chunk of a PNG, bytes of the others."""
     return of_png(content, draw) if content.startswith(b"\x89PNG") else of_bytes(content, draw)
 
 
 TARGETS = (
-    Target("picture", file_reader("picture", read_picture), _files, _of_picture),
-    Target("picture-size", file_reader("picture", stored_size), _files, _of_picture),
+    Target("picture", file_reader("picture", read_picture), picture_files, of_picture),
+    Target("picture-size", file_reader("picture", stored_size), picture_files, of_picture),
     Target("mask", file_reader("mask.png", _read_mask), _masks, of_png),
     Target("class-mask", file_reader("mask.png", lambda path: read_class_mask(path, 20)), _masks, of_png),
     Target("outline", dataset_reader("cub200", _OUTLINE), dataset_files("cub200", _OUTLINE), of_png),

@@ -65,7 +65,7 @@ def _tables(folder: Path) -> list[bytes]:
     return [(folder / "labels.parquet").read_bytes()]
 
 
-def _of_parquet(content: bytes, draw: random.Random) -> bytes:
+def of_parquet(content: bytes, draw: random.Random) -> bytes:
     """Change one cell, or what its column holds; the rest of the file fits."""
     try:
         table = pq.read_table(io.BytesIO(content))
@@ -101,6 +101,6 @@ def _array(column: list[object], new: object, kind: pa.DataType) -> pa.Array:
 
 
 TARGETS = (
-    Target("map-shard", _map_reader, _map_shards, _of_parquet),
-    Target("label-parquet", _table_reader, _tables, _of_parquet),
+    Target("map-shard", _map_reader, _map_shards, of_parquet),
+    Target("label-parquet", _table_reader, _tables, of_parquet),
 )

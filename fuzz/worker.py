@@ -7,7 +7,15 @@ import warnings
 import atheris  # type: ignore[import-untyped]
 
 with atheris.instrument_imports(
-    include=["advcam.datasets", "advcam.pipeline", "advcam.store", "advcam.untrusted", "yaml"]
+    include=[
+        "advcam.datasets",
+        "advcam.export",
+        "advcam.pipeline",
+        "advcam.store",
+        "advcam.studio",
+        "advcam.untrusted",
+        "yaml",
+    ]
 ):
     from fuzz.catalogue import TARGETS
 
