@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from advcam.datasets.synthetic.catalogue import write_dataset
 from advcam.evaluate.score_maps import check_score_map, score_map
 from advcam.export.catalogue import FORMATS
 from advcam.pipeline.album import open_album
+from advcam.pipeline.album.skipped import skipped_by_run
 from advcam.store.masks import read_mask, write_mask
 
 FAST = ("--method", "cam", "--scales", "1", "--precision", "float32", "--no-overlays", "--quiet")
@@ -66,12 +68,49 @@ def test_a_localization_out_and_back(photographs: Path, tmp_path: Path, capsys: 
     assert (summary["unchanged"], summary["corrected"], summary["unknown"]) == (1, ["coffee.png"], [])
     assert "done      1 mask corrected, 1 unchanged" in captured.err
     assert export(folder, "image-folder", out) == 2
-    assert "was written after the export" in error_line(capsys)
+    words = error_line(capsys)
+    assert f"{out} was worked on since it was exported: " in words
+    assert f"{names['coffee.png']} was written after the export; nothing that was changed there is replaced" in words
+    assert words.endswith("bring corrections back by advcam import, then choose another --out, or delete the folder")
     assert export(folder, "image-folder", tmp_path / "again", "--quiet", "--json") == 0
     captured = capsys.readouterr()
     assert captured.err == ""
     assert json.loads(captured.out)["corrected"] == 1
     assert np.array_equal(read_mask(tmp_path / "again" / names["coffee.png"]), painted)
+
+
+def test_what_the_run_itself_skipped_is_no_failure_of_the_export(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(photographs, tmp_path / "mine")
+    (tmp_path / "mine" / "coffee.png").write_bytes(b"no picture")
+    folder, labels = tmp_path / "run", str(tmp_path / "mine" / "labels.csv")
+    assert run(["localize", str(tmp_path / "mine"), "--labels", labels, "--out", str(folder), *FAST]) == 1
+    ((id_, reason),) = json.loads((folder / "summary.json").read_text())["skipped"]
+    assert id_ == "coffee.png"
+    capsys.readouterr()
+    for name in ("coco", "score-maps"):
+        assert export(folder, name, tmp_path / name) == 0
+        err = capsys.readouterr().err
+        assert f"left out  coffee.png: skipped by localize: {reason}\n" in err
+        assert "left out: 1 that the run had skipped\n" in err
+        marker = json.loads((tmp_path / name / "advcam-export.json").read_text())
+        assert (marker["unmade"], marker["skipped"]) == ([[id_, f"skipped by localize: {reason}"]], [])
+    (folder / "masks" / "chelsea.png").unlink()
+    assert export(folder, "coco", tmp_path / "none") == 2
+    assert "chelsea.png: the run has no mask of it" in error_line(capsys), "what is gone is another matter"
+
+
+def test_a_stage_of_a_chain_that_skipped_a_picture_is_named(tmp_path: Path) -> None:
+    stages = tmp_path / "run" / "stages"
+    stages.mkdir(parents=True)
+    for number, (name, reason) in enumerate([("localize", "truncated"), ("pseudo", "it has no maps")]):
+        record = {"name": name, "fingerprint": "", "done": True, "skipped": [["1.jpg", reason]], "facts": []}
+        (stages / f"{name}.json").write_text(json.dumps(record))
+        os.utime(stages / f"{name}.json", (number, number))
+    (stages / "evaluate.json").write_text("{")
+    album = SimpleNamespace(kind="chain", folder=tmp_path / "run")
+    assert skipped_by_run(album) == {"1.jpg": "skipped by localize: truncated"}
 
 
 def test_score_maps_for_the_evaluator_of_wsolevaluation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

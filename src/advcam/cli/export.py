@@ -31,7 +31,7 @@ def export(
 ) -> int:
     """Masks and objects of a run in the format of another tool: corrected masks first, rejected pictures left out.
 
-    Exit code 1 where a picture could not be exported.
+    Exit code 1 where a picture could not be exported; not for those that the run itself had skipped.
 
     Args:
         run: Folder of localize, run, segment, refine or predict.
@@ -113,6 +113,7 @@ def _console() -> Console:
 def _say_export(summary: "ExportSummary", out: Path, console: Console) -> None:
     left_out = [f"{summary.rejected:,} rejected"] if summary.rejected else []
     left_out += [f"{summary.unreviewed:,} neither accepted nor corrected"] if summary.unreviewed else []
+    left_out += [f"{len(summary.unmade):,} that the run had skipped"] if summary.unmade else []
     left_out += [f"{len(summary.skipped):,} that could not be exported"] if summary.skipped else []
     for reason, ids in list(_by_reason(summary).items())[:_NAMED]:
         named = ", ".join(ids[:3]) + (f" and {len(ids) - 3:,} more" if len(ids) > 3 else "")
@@ -128,7 +129,7 @@ def _say_export(summary: "ExportSummary", out: Path, console: Console) -> None:
 
 def _by_reason(summary: "ExportSummary") -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for id_, reason in summary.skipped:
+    for id_, reason in (*summary.skipped, *summary.unmade):
         found.setdefault(reason, []).append(id_)
     return found
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from advcam.cli.engines import Engines, opened
 from advcam.cli.evaluate import Bar
 from advcam.cli.folders import LocalPath
-from advcam.errors import counted
+from advcam.errors import counted, printable
 
 if TYPE_CHECKING:
     from advcam.pipeline.chain.planning import PlannedStage
@@ -271,6 +271,7 @@ class ChainWatch(Bar):
     def __init__(self, console: Console, quiet: bool) -> None:
         super().__init__(console, quiet)
         self.quiet = quiet
+        self._named: set[str] = set()
 
     def __enter__(self) -> "ChainWatch":
         super().__enter__()
@@ -284,6 +285,12 @@ class ChainWatch(Bar):
         """A line."""
         if not self.quiet:
             self.progress.console.print(words, soft_wrap=True)
+
+    def skipped(self, name: str, reason: str) -> None:
+        """A line, of the first stage that cannot use a picture: later ones miss what that stage did not make."""
+        if name not in self._named:
+            self._named.add(name)
+            self.say(printable(f"skipped {name}: {reason}"))
 
     def start(self, words: str, total: int) -> None:
         """A new bar; the last one is done with."""
@@ -313,15 +320,18 @@ def _say_plan(planned: Sequence["PlannedStage"], as_json: bool) -> None:
 
 
 def _say_end(chain: "Chain", records: Sequence["StageRecord"], console: Console) -> None:
-    """Scores, warnings, and where everything lies."""
+    """Scores, warnings, and where everything lies; a picture that is skipped counts for the first stage alone."""
+    skipped = set[str]()
     for record in records:
         if record.name in ("train", "evaluate", "evaluate-segment"):
             for name, value in record.facts:
                 console.print(f"  {name}: {value}", soft_wrap=True)
         for note in record.notes:
             console.print(f"  note, {record.name}: {note}", soft_wrap=True)
-        if record.skipped:
-            console.print(f"  {record.name}: {counted(len(record.skipped), 'picture')} skipped (report.html)")
+        new = {id_ for id_, _ in record.skipped} - skipped
+        skipped |= new
+        if new:
+            console.print(f"  {record.name}: {counted(len(new), 'picture')} skipped (report.html)")
     console.print(f"look at   {chain.out / 'report.html'}", soft_wrap=True)
     if any(record.name == "pseudo" for record in records):
         console.print(

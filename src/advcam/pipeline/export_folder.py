@@ -106,9 +106,12 @@ def _check_unchanged(out: Path, written: object, until: int) -> None:
     """Raise `RunError` where a file is newer than the last one of the export, or files came or went."""
     files = _files(out)
     changed = next((path for path in files if path.lstat().st_mtime_ns > until), None)
-    advice = "to bring corrections back there is advcam import; else choose another --out or delete the folder"
+    advice = (
+        "nothing that was changed there is replaced, imported or not; bring corrections back by advcam import, then "
+        "choose another --out, or delete the folder"
+    )
     if changed is not None:
-        raise RunError(f"{changed} was written after the export, which would be replaced; {advice}")
+        raise RunError(f"{out} was worked on since it was exported: {changed} was written after the export; {advice}")
     if len(files) != written:
         raise RunError(f"{out} holds {counted(len(files), 'file')}, the export that it was had {written}; {advice}")
 

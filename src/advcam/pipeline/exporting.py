@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from advcam.export.catalogue import SCORE_MAPS, find_format
 from advcam.export.format import Format
 from advcam.export.score_maps import write_score_map
 from advcam.pipeline.album import Album
+from advcam.pipeline.album.skipped import skipped_by_run
 from advcam.pipeline.export_folder import new_export, write_marker
 from advcam.pipeline.flow import read_ahead
 from advcam.store.corrections import Review
@@ -53,6 +54,7 @@ class ExportSummary:
         corrected: Of them, those whose mask was corrected.
         rejected: Pictures that were left out since somebody rejected them.
         unreviewed: Left out since nobody accepted them, where only those were asked for.
+        unmade: Left out since the run itself had skipped them, and why.
         skipped: Pictures that could not be exported, and why.
         seconds: That it took.
         version: Of advcam.
@@ -66,6 +68,7 @@ class ExportSummary:
     corrected: int = 0
     rejected: int = 0
     unreviewed: int = 0
+    unmade: list[tuple[str, str]] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
     version: str = advcam.__version__
@@ -134,16 +137,26 @@ def _score_maps(album: Album, folder: Path) -> Iterator[_Outlet]:
 
 def _chosen(album: Album, summary: ExportSummary) -> list[Sample]:
     """The pictures that nobody left out; the others are counted."""
-    reviews, chosen = album.corrections.reviews(), list[Sample]()
+    reviews, chosen, unusable = album.corrections.reviews(), list[Sample](), skipped_by_run(album)
     for sample in album.samples:
         status = reviews.get(sample.id, Review()).status
         if status == "rejected":
             summary.rejected += 1
         elif status == "open" and summary.only == "accepted":
             summary.unreviewed += 1
+        elif sample.id in unusable and not _is_made(album, summary.format, sample.id):
+            summary.unmade.append((sample.id, unusable[sample.id]))
         else:
             chosen.append(sample)
     return chosen
+
+
+def _is_made(album: Album, format_name: str, id_: str) -> bool:
+    """Whether there is something of a picture to export; what is damaged is there."""
+    with suppress(AdvcamError):
+        found = album.maps(album.map_stages[-1], id_) if format_name == SCORE_MAPS else album.final_mask(id_)
+        return found is not None
+    return True
 
 
 def _corrected(album: Album, samples: Sequence[Sample]) -> set[str]:
@@ -220,5 +233,5 @@ def _check_any(album: Album, summary: ExportSummary) -> None:
         return
     reasons = [f"{summary.rejected} are rejected"] if summary.rejected else []
     reasons += [f"{summary.unreviewed} are neither accepted nor corrected"] if summary.unreviewed else []
-    reasons += [f"{id_}: {reason}" for id_, reason in summary.skipped[:1]]
+    reasons += [f"{id_}: {reason}" for id_, reason in (*summary.skipped, *summary.unmade)[:1]]
     raise SettingError(f"{album.folder} has nothing to export: {'; '.join(reasons) or 'it has no pictures'}")

@@ -281,4 +281,4 @@ class _Heard(Stepping):
 
     def skipped(self, name: str, reason: str) -> None:
         """Why a picture is left out."""
-        self.watcher.say(f"skipped {name}: {reason}")
+        self.watcher.skipped(name, reason)

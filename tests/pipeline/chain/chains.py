@@ -46,6 +46,9 @@ class Heard:
     def say(self, words: str) -> None:
         self.words.append(words)
 
+    def skipped(self, name: str, reason: str) -> None:
+        self.words.append(f"skipped {name}: {reason}")
+
     def start(self, words: str, total: int) -> None:
         self.words.append(words)
 

@@ -24,6 +24,9 @@ class Heard:
     def say(self, words: str) -> None:
         self.said.append(words)
 
+    def skipped(self, name: str, reason: str) -> None:
+        raise AssertionError(name)
+
     def start(self, words: str, total: int) -> None:
         self.started.append(f"{words} ({total})")
 

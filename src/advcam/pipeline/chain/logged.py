@@ -41,6 +41,10 @@ class _Logging:
         """Handed on."""
         self.watcher.say(words)
 
+    def skipped(self, name: str, reason: str) -> None:
+        """Handed on."""
+        self.watcher.skipped(name, reason)
+
     def start(self, words: str, total: int) -> None:
         """Handed on."""
         self.watcher.start(words, total)

@@ -162,6 +162,9 @@ class _Silent:
     def say(self, words: str) -> None:
         """Nothing."""
 
+    def skipped(self, name: str, reason: str) -> None:
+        """Nothing."""
+
     def start(self, words: str, total: int) -> None:
         """Nothing."""
 

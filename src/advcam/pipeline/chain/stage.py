@@ -37,6 +37,9 @@ class Watcher(Protocol):
     def say(self, words: str) -> None:
         """A line for the reader."""
 
+    def skipped(self, name: str, reason: str) -> None:
+        """A picture cannot be used; several stages may say so of one."""
+
     def start(self, words: str, total: int) -> None:
         """So many pictures or steps are to come."""
 
@@ -59,7 +62,7 @@ class Stepping:
 
     def picture_skipped(self, name: str, reason: str) -> None:
         """One step, and why."""
-        self.watcher.say(f"skipped {name}: {reason}")
+        self.watcher.skipped(name, reason)
         self.watcher.step()
 
 
