@@ -145,9 +145,12 @@ def test_a_run_inside_the_picture_folder_does_not_eat_its_own_outputs(photograph
 def test_bad_labels_are_one_line(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (photographs / "labels.csv").write_text("image,labels\nchelsea.png,Egyptian cta\n")
     assert localize(photographs, tmp_path / "run") == 2
-    assert error_line(capsys).startswith(
-        "advcam: chelsea.png: the classifier has no class 'Egyptian cta'; did you mean 'Egyptian cat'"
+    words = error_line(capsys)
+    assert words.startswith(
+        f"advcam: {photographs / 'labels.csv'}, line 2, chelsea.png: the classifier has no class 'Egyptian cta'; "
+        "did you mean 'Egyptian cat'"
     )
+    assert words.endswith("; advcam models lite0 lists them")
 
 
 def test_a_picture_without_a_label_is_a_named_skip(photographs: Path, tmp_path: Path):
@@ -200,6 +203,18 @@ def test_lists(capsys: pytest.CaptureFixture[str]):
     assert "lite0" in capsys.readouterr().out
     assert run(["models", "--search", "RESNET50", "--json"]) == 0
     assert {"resnet50", "torchvision/resnet50"} <= set(json.loads(capsys.readouterr().out))
+
+
+def test_the_classes_of_a_classifier(capsys: pytest.CaptureFixture[str]):
+    assert run(["models", "lite0", "--json"]) == 0
+    names = json.loads(capsys.readouterr().out)
+    assert (len(names), names[285]) == (1000, "Egyptian cat")
+    assert run(["models", "lite0", "--search", "egyptian"]) == 0
+    assert capsys.readouterr().out == " 285 Egyptian cat\n"
+    assert run(["models", "lite0", "--search", "qqq"]) == 0
+    assert capsys.readouterr().out == "no class of lite0 has 'qqq' in its name\n"
+    assert run(["models", "resnet50"]) == 2
+    assert "resnet50 brings no weights, so its classes are those of your file (--class-names)" in error_line(capsys)
 
 
 def test_doctor_says_what_is_missing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):

@@ -146,6 +146,14 @@ def test_a_label_that_the_classifier_lacks_names_its_picture(classifier: Classif
         work(classifier, data=data, split="train")
 
 
+def test_a_typo_in_a_table_names_file_and_line(classifier: Classifier, data: Path, tmp_path: Path):
+    table = tmp_path / "mine.csv"
+    table.write_text("image,labels\n\nred.png,warm\nblue.png,clod\n")
+    with pytest.raises(LabelError) as caught:
+        work(classifier, inputs=(str(data),), labels=str(table))
+    assert str(caught.value).startswith(f"{table}, line 4, blue.png: the classifier has no class 'clod'; did you mean")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -307,24 +307,48 @@ def _localize(settings: "LocalizeSettings", quiet: bool, as_json: bool, engines:
 
 
 @app.command
-def models(*, search: str | None = None, json_: Json = False) -> int:
+def models(name: str | None = None, *, search: str | None = None, json_: Json = False) -> int:
     """Classifiers by name: those that bring their weights, and with --search those that take a file of yours.
 
     Args:
-        search: List timm's and torchvision's networks whose name contains this.
+        name: Of one that brings its weights: its classes are listed, by which labels name them.
+        search: List timm's and torchvision's networks, or the classes, whose name contains this.
         json_: Print a JSON list of names.
     """
     from advcam.classifiers.catalogue import EMBEDDED, list_models
 
-    names = [name for name in list_models() if search.lower() in name.lower()] if search else list(EMBEDDED)
+    if name is not None:
+        return _classes(name, search or "", json_)
+    names = [one for one in list_models() if search.lower() in one.lower()] if search else list(EMBEDDED)
     if json_:
         _print(json.dumps(names))
     elif search:
         _print("\n".join(names) if names else f"no network has {search!r} in its name")
     else:
-        rows = [f"{name:8}{entry.summary}" for name, entry in EMBEDDED.items()]
+        rows = [f"{one:8}{entry.summary}" for one, entry in EMBEDDED.items()]
         others = len(list_models()) - len(rows)
-        _print("\n".join([*rows, f"and {others} networks with --weights FILE: advcam models --search resnet"]))
+        more = f"and {others} networks with --weights FILE: advcam models --search resnet"
+        _print("\n".join([*rows, more, "their classes: advcam models lite0, or some of them: --search cat"]))
+    return OK
+
+
+def _classes(model: str, search: str, as_json: bool) -> int:
+    """The classes of a network that brings its weights."""
+    from advcam.classifiers.catalogue import EMBEDDED
+    from advcam.classifiers.names import imagenet_classes
+
+    if model not in EMBEDDED:
+        raise advcam.SettingError(
+            f"{model} brings no weights, so its classes are those of your file (--class-names), or, of 1,000 outputs "
+            f"without one, those of ImageNet: advcam models lite0; the others that bring theirs: {', '.join(EMBEDDED)}"
+        )
+    names = imagenet_classes().names
+    found = {number: name for number, name in enumerate(names) if search.casefold() in name.casefold()}
+    if as_json:
+        _print(json.dumps(list(found.values())))
+    else:
+        rows = [f"{number:4} {name}" for number, name in found.items()]
+        _print("\n".join(rows) if rows else f"no class of {model} has {search!r} in its name")
     return OK
 
 

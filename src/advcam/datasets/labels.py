@@ -12,8 +12,8 @@ import csv
 import io
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from advcam import untrusted
@@ -33,11 +33,19 @@ class LabelledSamples:
         samples: Ready to be explained, in the order given; `labels` is None where the classifier decides.
         unlabelled: Samples that the table has no row for, to be reported as skipped.
         warnings: One line each.
+        lines: Of the table, in which the labels of a picture stand, by its id; counted from 1.
     """
 
     samples: tuple[Sample, ...]
     unlabelled: tuple[Sample, ...] = ()
     warnings: tuple[str, ...] = ()
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Row:
+    labels: Labels
+    line: int
 
 
 def read_label_table(path: Path) -> dict[str, Labels]:
@@ -52,6 +60,10 @@ def read_label_table(path: Path) -> dict[str, Labels]:
     Raises:
         LabelError: The file is missing, empty, not UTF-8, malformed, or contradicts itself.
     """
+    return {image: row.labels for image, row in _read_rows(path).items()}
+
+
+def _read_rows(path: Path) -> dict[str, _Row]:
     reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
     try:
         header = [column.strip() for column in next(reader, [])]
@@ -59,10 +71,10 @@ def read_label_table(path: Path) -> dict[str, Labels]:
             raise LabelError(f"{path} needs the columns image,labels in its first line; it has {','.join(header)}")
         if header.count("image") > 1 or header.count("labels") > 1:
             raise LabelError(f"{path} has a column twice ({','.join(header)}); keep one column image and one labels")
-        table: dict[str, Labels] = {}
+        table: dict[str, _Row] = {}
         for row in reader:
             if row:
-                _add_row(table, header, row, f"{path}, line {reader.line_num}")
+                _add_row(table, header, row, path, reader.line_num)
     except csv.Error as error:
         raise LabelError(
             f"{path}, line {reader.line_num}: not valid CSV ({one_line(error)}); mend the quotes of the line"
@@ -109,7 +121,8 @@ def _read_text(path: Path) -> str:
     return text
 
 
-def _add_row(table: dict[str, Labels], header: list[str], row: list[str], where: str) -> None:
+def _add_row(table: dict[str, _Row], header: list[str], row: list[str], path: Path, line: int) -> None:
+    where = f"{path}, line {line}"
     if len(row) != len(header):
         raise LabelError(
             f"{where}: {len(row)} fields, but the header has {len(header)}; separate labels by ; and put "
@@ -120,7 +133,7 @@ def _add_row(table: dict[str, Labels], header: list[str], row: list[str], where:
     if not image:
         raise LabelError(f"{where}: names no picture; fill in the column image or remove the line")
     labels = tuple(dict.fromkeys(label.strip() for label in fields["labels"].split(";") if label.strip()))
-    if set(table.setdefault(image, labels)) != set(labels):
+    if set(table.setdefault(image, _Row(labels, line)).labels) != set(labels):
         raise LabelError(f"{where}: {image} is listed before with other labels; keep one of the lines")
 
 
@@ -134,7 +147,7 @@ def _folder(sample: Sample) -> str:
 
 def _label_from_table(samples: Sequence[Sample], path: Path) -> LabelledSamples:
     """Match rows to samples, one way of naming a picture after the other."""
-    rows = read_label_table(path)
+    rows = _read_rows(path)
     ways: list[tuple[Callable[[Sample], str], Callable[[str], str]]] = [
         (lambda sample: sample.id, lambda row: row),
         (lambda sample: str(absolute(sample.path)), lambda row: str(absolute(Path(row)))),
@@ -142,21 +155,23 @@ def _label_from_table(samples: Sequence[Sample], path: Path) -> LabelledSamples:
         (lambda sample: sample.path.name, lambda row: row),
         (lambda sample: sample.path.stem, lambda row: row),
     ]
-    labels: dict[str, Labels] = {}
+    found: dict[str, _Row] = {}
     for sample_key, row_key in ways:
         unmatched = {}
         pictures = _group(samples, sample_key) if rows else {}
-        for row, names in rows.items():
-            fits = pictures.get(_normal(row_key(PurePath(row).as_posix())), [])
+        for image, row in rows.items():
+            fits = pictures.get(_normal(row_key(PurePath(image).as_posix())), [])
             if not fits:
-                unmatched[row] = names
+                unmatched[image] = row
                 continue
-            sample = _only(fits, row, path)
-            if set(labels.setdefault(sample.id, names)) != set(names):
+            sample = _only(fits, image, path)
+            if set(found.setdefault(sample.id, row).labels) != set(row.labels):
                 raise LabelError(f"{path}: two rows give {sample.id} different labels; keep one of them")
         rows = unmatched
-    labelled = tuple(replace(s, labels=labels[s.id]) for s in samples if s.id in labels)
-    return LabelledSamples(labelled, tuple(s for s in samples if s.id not in labels), _warn(list(rows), path))
+    labelled = tuple(replace(s, labels=found[s.id].labels) for s in samples if s.id in found)
+    unlabelled = tuple(s for s in samples if s.id not in found)
+    lines = {id_: row.line for id_, row in found.items()}
+    return LabelledSamples(labelled, unlabelled, _warn(list(rows), path), lines)
 
 
 def _group(samples: Sequence[Sample], key: Callable[[Sample], str]) -> dict[str, list[Sample]]:

@@ -1,7 +1,7 @@
 """Which pictures a run works on, and which classes it explains in each."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from advcam.datasets.labels import label_samples
 from advcam.datasets.pictures import find_pictures
 from advcam.errors import LabelError, SettingError, counted
 from advcam.pipeline.class_match import ClassMatch, Groups, read_groups
-from advcam.pipeline.config import LocalizeSettings
+from advcam.pipeline.config import LocalizeSettings, ModelSettings
 from advcam.types import Sample
 
 
@@ -64,6 +64,8 @@ class Work:
         named: Labels are names (or numbers) of outputs.
         class_ids: Outputs that they name, all pictures together.
         decided: The labels of every picture name its outputs.
+        lines: Where the labels of a picture stand, by its id, such as "labels.csv, line 5"; others are left out.
+        listing: Where all names of outputs are listed, in words.
     """
 
     samples: Sequence[Sample]
@@ -74,6 +76,8 @@ class Work:
     named: bool
     class_ids: frozenset[int] = frozenset()
     decided: bool = False
+    lines: Mapping[str, str] = field(default_factory=dict)
+    listing: str = ""
 
     def known(self, sample: Sample) -> list[int] | None:
         """The outputs that the labels of a picture name, each once; None where only the picture decides.
@@ -86,7 +90,8 @@ class Work:
         try:
             return list(dict.fromkeys(self.classifier.class_id(label) for label in sample.labels))
         except LabelError as error:
-            raise LabelError(f"{sample.id}: {error}") from error
+            where = ", ".join(filter(None, (self.lines.get(sample.id), sample.id)))
+            raise LabelError("; ".join(filter(None, (f"{where}: {error}", self.listing)))) from error
 
     def checked(self) -> "Work":
         """The same, with what the labels of all pictures name.
@@ -134,7 +139,16 @@ def find_work(settings: LocalizeSettings, classifier: Classifier) -> Work:
     labelled = label_samples(found, settings.labels)
     unlabelled = [(sample.id, f"{settings.labels} has no row for it") for sample in labelled.unlabelled]
     chooser = Chooser(settings.top)
-    return Work(labelled.samples, unlabelled, labelled.warnings, chooser, classifier, named=True).checked()
+    lines = {id_: f"{settings.labels}, line {line}" for id_, line in labelled.lines.items()}
+    work = Work(labelled.samples, unlabelled, labelled.warnings, chooser, classifier, named=True, lines=lines)
+    return replace(work, listing=_listing(settings.model)).checked()
+
+
+def _listing(model: ModelSettings) -> str:
+    """Where the names of a classifier's outputs are listed."""
+    if model.class_names is not None:
+        return f"{model.class_names} lists them"
+    return "advcam models lite0 lists them" if model.num_classes in (None, 1000) else ""
 
 
 def evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
@@ -181,7 +195,8 @@ def _of_dataset(settings: LocalizeSettings, classifier: Classifier) -> Work:
     samples = samples if settings.limit is None else evenly(samples, settings.limit)
     if settings.groups is None:
         named = settings.labels != "predicted"
-        return Work(samples, (), (), Chooser(settings.top), classifier, named).checked()
+        work = Work(samples, (), (), Chooser(settings.top), classifier, named)
+        return replace(work, listing=_listing(settings.model)).checked()
     chooser = Chooser(settings.top, dataset.class_names, read_groups(settings.groups))
     match = chooser.match(classifier)
     absent = {s.id: [label for label in s.labels or () if not match.covers(label)] for s in samples}
