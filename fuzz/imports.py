@@ -26,7 +26,7 @@ _BRUSH_SIZE = (20, 24)
 _BASE64 = re.compile(rb'"mask": "([A-Za-z0-9+/=]+)"')
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 #: What a number of an attribute or of a list of points is changed to.
-_ODD = ("-1", "0", "9" * 9, "9" * 400, "1e9", "1e999", "nan", "0.5", "", "1,1", "\u0663")
+_ODD = ("-1", "0", "9" * 9, "9" * 4300, "1e9", "1e999", "nan", "0.5", "", "1,1", "\u0663")
 #: Regions of Label Studio beside brushes.
 _SHAPES = (
     ("polygonlabels", {"points": [[10, 10], [60, 10], [60, 60]]}),

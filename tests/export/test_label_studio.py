@@ -237,6 +237,10 @@ BOX = {"x": 0, "y": 0, "width": 50, "height": 50}
         ),
         ([task(region(BOX, "rectanglelabels", original_width=True))], "region 1: the picture is True wide and 4 high"),
         (
+            [task(region(BOX, "rectanglelabels", size=(10**4000, 10**4000)))],
+            "both are whole numbers from 1 to 178,000,000",
+        ),
+        (
             [task(region(BOX, "rectanglelabels", size=(10**6, 10**6)))],
             "the picture has 1,000,000,000,000 pixels; the most",
         ),

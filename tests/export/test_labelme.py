@@ -163,7 +163,11 @@ def mask(text, x=0, y=0):
         ("{", r"a\.json is no complete JSON"),
         ("[]", r'a\.json has no list "shapes", so LabelMe did not write it; take it out of the folder'),
         ({"shapes": [1]}, 'has no list "shapes"'),
-        ({"shapes": []}, r"a\.json: the picture is None wide and None high; both are whole numbers from 1 on"),
+        (
+            {"shapes": []},
+            r"a\.json: the picture is None wide and None high; both are whole numbers from 1 to 178,000,000",
+        ),
+        (document(size=(10**4000, 10**4000)), "both are whole numbers from 1 to 178,000,000"),
         (document(size=(10**6, 10**6)), "the picture has 1,000,000,000,000 pixels; the most that is read is"),
         (document(shape([[0, 0]] * 3), shape([], label="")), "shape 2 has no label; give it one in LabelMe"),
         (document(shape([])), r"a\.json, shape 1 \(cat, polygon\): its points are no list of pairs; draw it again"),

@@ -17,6 +17,7 @@ from advcam.export.outlines import ellipse, rectangle, turn
 from advcam.export.regions import Shape, paint
 from advcam.export.tool_files import picture_size
 from advcam.store.segmentation import segment_pixels
+from advcam.untrusted import MOST_PIXELS
 
 #: Pixels; no shape lies so far outside.
 _FAR = 1e7
@@ -70,9 +71,13 @@ def _mask(element: ET.Element, label: str, size: tuple[int, int], where: str) ->
         )
     try:
         runs = [int(number) for number in element.get("rle", "").split(",")]
+        if not all(0 <= run <= MOST_PIXELS for run in runs):
+            raise ValueError
     except ValueError as error:
-        raise DatasetError(f'{where}: its "rle" is no list of whole numbers; export it again') from error
-    if min(runs) < 0 or sum(runs) != width * height:
+        raise DatasetError(
+            f'{where}: its "rle" is no list of whole numbers from 0 to {MOST_PIXELS:,}; export it again'
+        ) from error
+    if sum(runs) != width * height:
         raise DatasetError(f"{where}: its runs cover {sum(runs)} of {width * height} pixels; export it again")
     pixels = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
     return Shape(label, pixels, left, top)

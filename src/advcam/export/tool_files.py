@@ -64,9 +64,9 @@ def picture_size(height: Any, width: Any, where: str) -> tuple[int, int]:  # noq
     Raises:
         DatasetError: It is none.
     """
-    if type(height) is not int or type(width) is not int or min(height, width) < 1:
+    if not all(type(side) is int and 1 <= side <= MOST_PIXELS for side in (height, width)):
         raise DatasetError(
-            f"{where}: the picture is {width!r} wide and {height!r} high; both are whole numbers from 1 on"
+            f"{where}: the picture is {width!r} wide and {height!r} high; both are whole numbers from 1 to {MOST_PIXELS:,}"
         )
     if height * width > MOST_PIXELS:
         raise DatasetError(

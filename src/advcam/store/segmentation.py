@@ -13,6 +13,7 @@ from pycocotools import mask as rle
 
 from advcam.errors import DatasetError
 from advcam.types import IGNORE, Mask
+from advcam.untrusted import MOST_PIXELS
 
 #: Bits of a run length in its text form; no picture has more pixels, and no text is so long that sums overflow.
 _MAX_SHIFT = 30
@@ -100,8 +101,10 @@ def _from_runs(runs: dict[str, Any], height: int, width: int, where: str) -> NDA
         counts = counts.decode("ascii", "replace")
     if isinstance(counts, str):
         counts = _unpack(counts, where)
-    if not isinstance(counts, list) or not set(map(type, counts)) <= {int} or min(counts, default=0) < 0:
-        raise DatasetError(f"{where}: run lengths are integers from 0 on; mend or remove the annotation")
+    if not isinstance(counts, list) or not all(type(count) is int and 0 <= count <= MOST_PIXELS for count in counts):
+        raise DatasetError(
+            f"{where}: run lengths are integers from 0 to {MOST_PIXELS:,}; mend or remove the annotation"
+        )
     if sum(counts) != height * width:
         raise DatasetError(
             f"{where}: the run lengths cover {sum(counts)} of {height * width} pixels; mend or remove the annotation"
