@@ -1,5 +1,6 @@
 """Who may ask what: names, tokens, forms of other sites, bodies without end."""
 
+import hmac
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from shown_runs import CHANGES, studio_of
 from advcam.errors import SettingError
 from advcam.studio.access import Access, checked_access, is_loopback
 from advcam.studio.app import create_app
+from advcam.studio.studio import Studio
 
 TOKEN = "a-token-of-many-letters"
 
@@ -60,6 +62,23 @@ def test_scripts_of_other_origins_are_not_invited(client: TestClient) -> None:
     assert not any(name.startswith("access-control") for name in answer.headers)
 
 
+@pytest.mark.parametrize("mode", ["no-cors", "cors", "same-origin"])
+def test_pages_of_other_sites_get_no_pictures(client: TestClient, mode: str) -> None:
+    """Nor do they make the server draw any: `<img src="http://localhost:8765/..">` a thousand times."""
+    headers = {"Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": "image"}
+    for path in ("/api/pictures/0/thumbnail", "/api/classifier/classes", "/static/main.js"):
+        assert client.get(path, headers=headers | {"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    for site in ("same-origin", "none"):
+        assert client.get("/api/pictures/0/thumbnail", headers=headers | {"Sec-Fetch-Site": site}).status_code == 200
+
+
+def test_a_link_from_another_site_is_followed(client: TestClient) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert client.get("/", headers=headers).status_code == 200
+    del client.headers["X-Advcam"]
+    assert client.post("/api/exports", json={"format": "voc"}, headers=headers).status_code == 403
+
+
 @pytest.mark.parametrize("path", ["/", "/api/run", "/static/main.js", "/api/openapi.json", "/nothing"])
 def test_a_token_is_asked_for_everywhere(guarded: TestClient, path: str) -> None:
     answer = guarded.get(path)
@@ -100,6 +119,47 @@ def test_every_answer_trusts_nothing_else(client: TestClient, path: str) -> None
     assert headers["cross-origin-resource-policy"] == "same-origin"
     assert headers["x-frame-options"] == "DENY"
     assert headers["cache-control"] in ("no-store", "no-cache", "private, no-cache")
+
+
+def test_a_failure_trusts_nothing_else_and_names_no_place(client: TestClient, studio: Studio) -> None:
+    def fail(_: int) -> str:
+        raise ZeroDivisionError("by <b>")
+
+    studio.id_of = fail  # type: ignore[method-assign]
+    answer = client.get("/api/pictures/0/image")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/json")
+    assert answer.json() == {"detail": "the studio failed (ZeroDivisionError: by <b>)"}
+    assert answer.headers["content-security-policy"].startswith("default-src 'self'")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_refusals_trust_nothing_else(client: TestClient, guarded: TestClient) -> None:
+    too_much = client.put("/api/pictures/0/status", content=bytes(70_000))
+    for answer in (client.get("/", headers={"Host": "evil.example"}), guarded.get("/"), too_much):
+        assert answer.status_code in (401, 413, 421)
+        assert answer.headers["content-security-policy"].startswith("default-src 'self'")
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert "set-cookie" not in answer.headers
+
+
+def test_a_token_is_compared_in_constant_time(guarded: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return False
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    assert guarded.get("/", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 401
+    assert compared == [(TOKEN.encode(), TOKEN.encode())]
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-,0-,0-,0-", "bytes=" + ",".join(f"{k}-{k}" for k in range(0, 9000, 2))])
+def test_many_ranges_cost_no_more_than_the_file(client: TestClient, asked: str) -> None:
+    whole = client.get("/static/main.js")
+    answer = client.get("/static/main.js", headers={"Range": asked})
+    assert answer.status_code in (200, 206, 400, 416)
+    assert len(answer.content) <= len(whole.content)
 
 
 def test_a_server_that_others_reach_gets_a_token() -> None:

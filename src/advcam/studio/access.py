@@ -4,6 +4,8 @@ The threats are web pages of others in the browser of the same person, and peopl
 
 - A page elsewhere may point a name of its own at this machine (DNS rebinding): without a token, only requests that
   call the server by a loopback name are answered.
+- A page elsewhere may show pictures from here, so that this machine works for it: what browsers say they ask for
+  another site, links that people follow aside, is refused (Fetch Metadata).
 - A page elsewhere may send forms here: whatever changes something needs the header `X-Advcam`, which forms cannot set
   and which scripts of other origins may not (Fetch standard, CORS-safelisted request headers).
 - People in the network: a server that others can reach has a token, as a cookie or in the header `Authorization`.
@@ -131,6 +133,8 @@ class Guard:
             )
         if self.access.token is not None and not self._is_known(headers, given):
             return _refused(401, "this server asks for its token; open the address that `advcam studio` printed")
+        if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
+            return _refused(403, "a page of another site asks for this; open it from the studio's own page")
         if scope["method"] not in _SAFE and HEADER not in headers:
             return _refused(403, f"a request that changes something carries the header {HEADER}: 1")
         return None
