@@ -119,6 +119,24 @@ def test_the_loader_of_recipes_is_a_safe_one():
     assert _Loader.yaml_constructors == yaml.SafeLoader.yaml_constructors
 
 
+#: What makes markup or code of a text, in scripts and in templates.
+SINKS = re.compile(
+    r"innerHTML|outerHTML|insertAdjacentHTML|createContextualFragment|document\.write|srcdoc|javascript:"
+    r"|\beval\(|new Function|\|\s*safe\b|autoescape|Markup\("
+)
+PAGES = [path for path in sorted((ROOT / "src/advcam").rglob("*")) if path.suffix in (".js", ".html", ".j2")]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_no_page_makes_markup_of_names(path: Path):
+    assert SINKS.findall(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("line", ["a.innerHTML = name", "{{ name | safe }}", "{{ name|safe }}", "eval(text)"])
+def test_each_sink_would_be_found(line: str):
+    assert SINKS.search(line)
+
+
 @pytest.mark.parametrize("folder", ["src", "fuzz"])
 def test_each_exception_from_the_security_rules_gives_its_reason(folder: str):
     excused, reason = r"# noqa: (?:[A-Z]+\d+, )*S\d+", r"# noqa: [A-Z]+\d+(?:, [A-Z]+\d+)*, [a-z]"
