@@ -1,8 +1,10 @@
 """The command line as users meet it: real photographs, hostile files, bad settings, resume."""
 
 import json
+import re
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from hostile_files import UNUSABLE, USABLE
 from PIL import Image
+from rich.console import Console
 
+from advcam.attribution.method import Cost
 from advcam.cli.app import run
+from advcam.cli.watch import Watch
+from advcam.pipeline.localize import Plan
 
 FAST = ["--method", "cam", "--scales", "1"]
 
@@ -203,6 +209,22 @@ def test_lists(capsys: pytest.CaptureFixture[str]):
     assert "lite0" in capsys.readouterr().out
     assert run(["models", "--search", "RESNET50", "--json"]) == 0
     assert {"resnet50", "torchvision/resnet50"} <= set(json.loads(capsys.readouterr().out))
+
+
+def test_the_bar_says_which_time_is_which():
+    """The words are what is tested: no figure stands without its meaning."""
+    text = StringIO()
+    cost = Cost(triples=12, passes=12.0)
+    with Watch(Console(file=text, force_terminal=True, width=120, _environ={"TERM": "dumb"})) as watch:
+        watch.announce(Plan(12, 0, cost, "AdvCAM", "lite0", "float32"))
+        watch.picture_done("1.jpg")
+        assert watch.bar.tasks[0].fields["rate"] == "", "of so few pictures it says little"
+        for number in range(2, 13):
+            watch.picture_done(f"{number}.jpg")
+        rate = watch.bar.tasks[0].fields["rate"]
+    assert re.fullmatch(r"[\d.]+ pictures/s", rate)
+    line = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", text.getvalue())
+    assert re.search(r"12/12 [\d.]+ pictures/s 0:00:0\d so far, 0:00:00 left", line)
 
 
 def test_the_classes_of_a_classifier(capsys: pytest.CaptureFixture[str]):

@@ -13,6 +13,7 @@ from advcam.export.annotated import Classes, ImportedMask
 from advcam.export.catalogue import FORMATS
 from advcam.export.format import Format, Writer
 from advcam.pipeline.album import Album, open_album
+from advcam.pipeline.exporting import export_run
 from advcam.pipeline.importing import ImportSummary, import_masks
 from advcam.pipeline.picture_names import PictureNames
 from advcam.store.corrections import ConflictError
@@ -82,6 +83,28 @@ def test_corrections_meet_later_ones(album: Album) -> None:
     again = bring(album, ("a", drawn_mask(9)))
     assert (again.corrected, again.replaced) == (["a.png"], ["a.png"])
     assert album.corrections.review("a.png").revision == 2
+
+
+@pytest.mark.parametrize("right", ["voc", "coco", "yolo", "labelme", "cvat", "image-folder", "parquet", "label-studio"])
+def test_the_wrong_format_names_the_right_one(
+    album: Album, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, right: str
+) -> None:
+    monkeypatch.delitem(FORMATS, "spoken")
+    export_run(album, right, tmp_path / "out", "all", Heard())
+    for wrong in ("coco", "voc", "labelme"):
+        if wrong == right or (wrong, right) == ("voc", "image-folder"):  # whose masks lie as VOC's may
+            continue
+        with pytest.raises(DatasetError, match=rf"; this looks like {right}: --format {right}$"):
+            import_masks(wrong, tmp_path / "out", album, Heard())
+    assert not album.corrections.reviews()
+
+
+def test_files_that_fit_no_format_get_no_advice(album: Album, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(FORMATS, "spoken")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(DatasetError) as caught:
+        import_masks("coco", tmp_path / "out", album, Heard())
+    assert "this looks like" not in str(caught.value)
 
 
 def test_classes_are_matched_by_name(album: Album) -> None:

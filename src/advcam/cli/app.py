@@ -97,7 +97,7 @@ Json = Annotated[bool, Parameter("--json")]
 
 @app.command
 def demo(*, out: LocalPath = Path("advcam-demo"), quiet: bool = False, json_: Json = False) -> int:
-    """The whole idea on three photographs, in about a minute on a CPU: maps, masks, boxes and report.html.
+    """The whole idea on three photographs, in about a minute on an idle laptop: maps, masks, boxes and report.html.
 
     Args:
         out: Folder for the photographs and the run.

@@ -124,8 +124,9 @@ class Watch:
             TextColumn("{task.percentage:3.0f} % of the budget"),
             TextColumn("{task.fields[best]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
+            TextColumn("so far,"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=console,
         )
         self.task = self.bar.add_task("the defaults", total=None, best="")

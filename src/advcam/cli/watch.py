@@ -11,6 +11,9 @@ from advcam.errors import counted, printable
 from advcam.pipeline.localize import Plan, Summary
 from advcam.store.places import Place
 
+#: Pictures before which a rate says little.
+_RATED = 10
+
 
 class Quiet:
     """Says nothing."""
@@ -45,8 +48,9 @@ class Watch(Quiet):
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
+            TextColumn("so far,"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=console,
         )
         self.task = self.bar.add_task("starting", total=None, rate="")
@@ -67,8 +71,10 @@ class Watch(Quiet):
     def picture_done(self, name: str) -> None:
         """One step."""
         self.bar.advance(self.task)
-        speed = self.bar.tasks[0].finished_speed or self.bar.tasks[0].speed
-        self.bar.update(self.task, rate=f"{speed:.2f}/s" if speed else "")
+        task = self.bar.tasks[0]
+        speed = task.finished_speed or task.speed
+        known = speed and task.completed >= _RATED
+        self.bar.update(self.task, rate=f"{speed:.2f} pictures/s" if known else "")
 
     def picture_skipped(self, name: str, reason: str) -> None:
         """One step, and why the picture is left out."""

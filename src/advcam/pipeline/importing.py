@@ -2,15 +2,17 @@
 
 import difflib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from advcam.datasets.pictures import read_picture
-from advcam.errors import DatasetError, LabelError, SettingError
+from advcam.errors import AdvcamError, DatasetError, LabelError, SettingError
 from advcam.export.annotated import Classes, ImportedMask
 from advcam.export.catalogue import FORMATS, find_format
+from advcam.export.voc import Voc
 from advcam.pipeline.album import Album
 from advcam.pipeline.exporting import Watcher
 from advcam.pipeline.picture_names import PictureNames
@@ -61,7 +63,7 @@ def import_masks(format_name: str, folder: Path, album: Album, watcher: Watcher)
     job = _Import(format_name, folder, album)
     summary = ImportSummary(str(album.folder), format_name)
     watcher.start("check", len(album.samples))
-    for change in job.changes(summary):
+    for change in job.checked(summary):
         if change.mask is not None:
             summary.corrected.append(change.id)
             summary.replaced += [change.id] if change.review.mask is not None else []
@@ -98,10 +100,31 @@ class _Import:
         if not folder.exists():
             raise DatasetError(f"{folder} does not exist; name the folder, or the file, that the tool has written")
         self.names = PictureNames(album.names)
+        self.seen: dict[str, str] = {}  # names in the files, by the ids of the pictures
+
+    def checked(self, summary: ImportSummary) -> Iterator[_Change]:
+        """As `changes`; where no mask of the run can be read, an error names another format that fits the files."""
+        try:
+            yield from self.changes(summary)
+        except DatasetError as error:
+            other = None if self.seen else self._other_format()
+            if other is None:
+                raise
+            raise DatasetError(f"{error}; this looks like {other}: --format {other}") from error
+
+    def _other_format(self) -> str | None:
+        """A format whose first mask can be read here and is of the run; VOC, which takes any PNG, comes last."""
+        readable = [name for name, one in FORMATS.items() if one.readable and name != self.format.name]
+        for name in sorted(readable, key=lambda name: name == Voc.name):
+            with suppress(AdvcamError, StopIteration):
+                first = next(iter(FORMATS[name].read(self.folder, self.album.classes)))
+                if self.names.find(first.name) is not None:
+                    return name
+        return None
 
     def changes(self, summary: ImportSummary) -> Iterator[_Change]:
         """The pictures that the files have; those that are unknown or unchanged are counted."""
-        seen: dict[str, str] = {}
+        self.seen = seen = dict[str, str]()
         for found in self.format.read(self.folder, self.album.classes):
             id_ = self.names.find(found.name)
             if id_ is None:
