@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from shown_runs import CLASSES, SIZE, studio_of, wait_until
 
 from advcam.store.masks import write_mask
+from advcam.studio.access import Access
+from advcam.studio.app import create_app
 from advcam.studio.listing import ORDERS, Listing, Wanted
 from advcam.studio.measuring import Measured, class_ious, measure, numbers_in
 from advcam.studio.remembered import Remembered
@@ -219,3 +221,30 @@ def test_classes_of_a_picture(client: TestClient) -> None:
         "classes": [{"number": 1, "class_id": 0, "name": CLASSES[0], "score": 1.0}],
         "steps": 3,
     }
+
+
+def test_a_picture_that_cannot_be_read_is_not_open(run: Path) -> None:
+    """Whether it is cut off or in no format; it says why, and is looked at again by the next server."""
+    photographs = run.parent / "photographs"
+    whole = (photographs / "picture 000.png").read_bytes()
+    (photographs / "picture 000.png").write_bytes(whole[: len(whole) // 2])
+    (run / "masks" / "picture 000.png").unlink()  # the run could make nothing of it
+    (photographs / "picture 002.png").write_bytes(b"nothing")
+    with TestClient(create_app(studio := studio_of(run), Access()), base_url="http://localhost") as client:
+        wait_until(lambda: studio.listing.done == studio.listing.total)
+        counts = client.get("/api/run").json()["counts"]
+        assert (counts["pictures"], counts["open"], counts["unreadable"]) == (4, 2, 2)
+        found = client.get("/api/pictures?status=unreadable&sort=name").json()["pictures"]
+        assert [picture["n"] for picture in found] == [0, 2]
+        words = ("picture 000.png cannot be decoded", "picture 002.png is damaged or in no format")
+        for picture, word in zip(found, words, strict=True):
+            assert word in picture["problem"]
+            assert str(photographs) not in picture["problem"]
+        assert [picture["n"] for picture in client.get("/api/pictures?status=open&sort=name").json()["pictures"]] == [
+            1,
+            3,
+        ]
+    (photographs / "picture 000.png").write_bytes(whole)
+    with TestClient(create_app(studio := studio_of(run), Access()), base_url="http://localhost") as client:
+        wait_until(lambda: studio.listing.done == studio.listing.total)
+        assert client.get("/api/run").json()["counts"]["unreadable"] == 1

@@ -66,13 +66,18 @@ def test_masks_of_thumbnails(client: TestClient) -> None:
 
 
 def test_colours_over_a_picture() -> None:
-    picture = Image.new("RGB", (4, 2), (100, 50, 0))
-    mask = np.array([[0, 1, 255, 300], [0, 1, 255, 300]], np.int32)
+    """A class ends in a light line beside a dark one, on its own side; nothing else is touched."""
+    picture = Image.new("RGB", (28, 4), (100, 50, 0))
+    mask = np.repeat(np.array([[0, 1, 255, 300]], np.int32), 7, axis=1).repeat(4, axis=0)
     pixels = np.asarray(tinted(picture, mask), np.float64)
     palette = voc_palette().astype(np.float64)
-    for column, colour in ((1, palette[1]), (2, np.full(3, 255.0)), (3, palette[(300 - 1) % 254 + 1])):
-        assert np.abs(pixels[:, column] - (0.45 * np.array([100, 50, 0]) + 0.55 * colour)).max() <= 1
-    assert pixels[:, 0].tolist() == [[100, 50, 0]] * 2
+    inside = {1: (9, 10, 11), 2: range(14, 21), 3: range(23, 28)}
+    for place, colour in ((1, palette[1]), (2, np.full(3, 255.0)), (3, palette[(300 - 1) % 254 + 1])):
+        for column in inside[place]:
+            assert np.abs(pixels[:, column] - (0.45 * np.array([100, 50, 0]) + 0.55 * colour)).max() <= 1
+    assert (pixels[:, [7, 13, 21]] == 255).all()
+    assert (pixels[:, [8, 12, 22]] < 40).all()
+    assert (pixels[:, :7] == (100, 50, 0)).all()
     assert class_colours(np.array([0, 1, 254, 256])).tolist() == voc_palette()[[0, 1, 254, 2]].tolist()
     assert (colour_of(1), colour_of(2)) == ("#800000", "#008000")
 

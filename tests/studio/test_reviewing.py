@@ -61,7 +61,7 @@ def test_verdicts_are_counted_and_found(client: TestClient) -> None:
     assert client.put("/api/pictures/0/status", json={"status": "accepted", "revision": 0}).json()["revision"] == 1
     assert client.put("/api/pictures/3/status", json={"status": "rejected", "revision": 0}).status_code == 200
     counts = client.get("/api/run").json()["counts"]
-    assert counts == {"pictures": 4, "open": 2, "accepted": 1, "rejected": 1, "corrected": 0}
+    assert counts == {"pictures": 4, "open": 2, "unreadable": 0, "accepted": 1, "rejected": 1, "corrected": 0}
     found = client.get("/api/pictures?status=rejected").json()
     assert [picture["n"] for picture in found["pictures"]] == [3]
     assert client.put("/api/pictures/0/status", json={"status": "open", "revision": 1}).json()["revision"] == 2

@@ -217,7 +217,9 @@ def test_the_command_says_what_is_wrong_in_a_line(tmp_path: Path, capsys: pytest
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         assert command(["studio", str(run), "--port", str(port)]) == 2
-    assert f"port {port} of 127.0.0.1 is in use" in capsys.readouterr().err
+        assert f"port {port} of 127.0.0.1 is in use" in capsys.readouterr().err
+        assert command(["studio", str(tmp_path / "nope"), "--port", str(port)]) == 2  # the run is opened first
+    assert "nope does not exist" in capsys.readouterr().err
     for options, words in (
         (["--upload-limit", "0"], "the limit of an upload is positive"),
         (["--token", "short"], "a token has 16 characters at least"),
@@ -248,6 +250,22 @@ def test_the_command_prints_its_address_and_ends(
     quiet = capsys.readouterr().out.split()
     assert len(quiet) == 1
     assert quiet[0].startswith("http://127.0.0.1:")
+
+
+def test_the_command_says_where_corrections_are_when_it_ends(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("advcam.studio.serving.serve", interrupted)
+    with pytest.raises(SystemExit, match="130"):
+        command(["studio", str(run), "--port", "0"])
+    assert capsys.readouterr().out.splitlines()[-1] == "ended"  # nothing was corrected
+    studio_of(run).album.corrections.set_status("picture 000.png", "accepted", 0)
+    with pytest.raises(SystemExit, match="130"):
+        command(["studio", str(run), "--port", "0"])
+    assert capsys.readouterr().out.splitlines()[-1] == f"ended; corrections are in {run / 'corrected'}"
 
 
 def test_a_folder_of_pictures_is_shown_and_work_goes_elsewhere(photographs: Path, tmp_path: Path) -> None:

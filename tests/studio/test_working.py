@@ -232,7 +232,7 @@ def test_a_climb_ends_between_two_steps() -> None:
             raise CancelledError
 
     with pytest.raises(CancelledError):
-        climb(_classifier(), Image.new("RGB", (40, 40)), [0, 1], 5, None, lambda _: None, step)
+        climb(_classifier(), Image.new("RGB", (40, 40)), [0, 1], {"iterations": 5}, lambda _: None, step)
     assert len(heard) == 3
 
 

@@ -51,17 +51,22 @@ def studio(
     from advcam.studio.serving import address, listen, serve
     from advcam.studio.studio import Studio
 
+    shown = Studio(lambda: open_album(run, out), _model(model, weights, class_names), device, upload_limit * 2**20)
+    console = Console(highlight=False, markup=False, emoji=False)
     with listen(host, port) as socket:
         access = checked_access(host, socket.getsockname()[1], token)
-        shown = Studio(lambda: open_album(run, out), _model(model, weights, class_names), device, upload_limit * 2**20)
-        console = Console(highlight=False, markup=False, emoji=False)
         page = address(socket, access)
         if not quiet:
             console.print(f"{shown.album.title}: {counted(len(shown.album.samples), 'picture')}", soft_wrap=True)
         console.print(page, soft_wrap=True)
         if not quiet:
             console.print("Ctrl-C ends it", soft_wrap=True)
-        serve(shown, access, socket, page if open_ else None)
+        try:
+            serve(shown, access, socket, page if open_ else None)
+        finally:
+            if not quiet:
+                kept = shown.album.corrections.folder
+                console.print(f"ended; corrections are in {kept}" if kept.is_dir() else "ended", soft_wrap=True)
     return 0
 
 

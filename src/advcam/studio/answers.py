@@ -39,10 +39,11 @@ class ClassOfRun(Answer):
 
 
 class Counts(Answer):
-    """Pictures by their status."""
+    """Pictures by their status; those that cannot be read are not open."""
 
     pictures: int
     open: int
+    unreadable: int
     accepted: int
     rejected: int
     corrected: int
@@ -62,6 +63,9 @@ class Live(Answer):
     available: bool
     model: str
     reason: str = Field(description="why not, in words; empty where they can")
+    steps: int = Field(description="of a climb, where nothing else is said")
+    run_steps: int | None = Field(description="that the climbs of the run took; null where it has none")
+    settings: str = Field(description="that a climb takes, in words")
 
 
 class IndexState(Answer):
@@ -81,6 +85,7 @@ class RunAnswer(Answer):
     facts: list[tuple[str, str]]
     classes: list[ClassOfRun]
     map_stages: list[str]
+    stage_titles: dict[str, str]
     mask_sets: list[str]
     threshold: float
     thresholds: dict[str, float]
@@ -105,6 +110,7 @@ class PictureRow(Answer):
     disagreement: float | None
     iou: float | None
     doubt: float | None
+    problem: str = Field(description="why the picture cannot be read; empty where it can")
     status: Status
     revision: int
 
@@ -226,8 +232,8 @@ class ClimbAsked(Asked):
     picture: int | None = None
     drop: str | None = None
     class_ids: list[int] = Field(min_length=1, max_length=_MOST_CLASSES, description="of the classifier")
-    iterations: int = Field(default=8, ge=1, le=50)
-    effort: Effort | None = None
+    iterations: int | None = Field(default=None, ge=1, le=50, description="T; that of the run if left away")
+    effort: Effort | None = Field(default=None, description="in place of the settings of the run")
 
 
 class ExportAsked(Asked):

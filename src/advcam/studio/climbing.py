@@ -2,10 +2,11 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,17 +14,16 @@ from PIL import Image
 from torch import Tensor
 
 from advcam.attribution.advcam import AdvCAM
-from advcam.attribution.effort import Effort
 from advcam.attribution.method import Batch
 from advcam.attribution.response import Network, Record, Response, ScaleMaps
 from advcam.classifiers.catalogue import EMBEDDED, embedded_file, load_classifier
 from advcam.classifiers.classifier import Classifier
-from advcam.errors import AdvcamError, LabelError, ModelError, SettingError
+from advcam.errors import LabelError, ModelError, SettingError
 from advcam.pipeline.album import Album
 from advcam.pipeline.album.places import found_again
-from advcam.pipeline.chain.localizing import NAME as LOCALIZE
-from advcam.pipeline.config import LocalizeSettings, ModelSettings, kept_settings
+from advcam.pipeline.config import ModelSettings
 from advcam.pipeline.shard_maps import step_scores
+from advcam.studio.run_method import kept_localization
 from advcam.types import Attribution, FloatArray
 
 #: Names of classes that a search shows.
@@ -120,8 +120,7 @@ def climb(
     classifier: Classifier,
     picture: Image.Image,
     class_ids: Sequence[int],
-    iterations: int,
-    effort: Effort | None,
+    settings: Mapping[str, Any],
     begin: Callable[[int], None],
     step: Callable[[int], None],
 ) -> Climbed:
@@ -131,15 +130,14 @@ def climb(
         classifier: Whose classes.
         picture: Of any size.
         class_ids: The classes.
-        iterations: T.
-        effort: What decides the rest, see `AdvCAM`.
+        settings: Arguments of `AdvCAM`.
         begin: Hears how many passes there will be at most.
         step: Hears of each pass over so many (class, scale) pairs; what it raises ends the climb.
 
     Raises:
         AdvcamError: See `AdvCAM`.
     """
-    method = _WatchedClimb(classifier, effort=effort, iterations=iterations)
+    method = _WatchedClimb(classifier, **settings)
     method.step = step
     begin(len(class_ids) * sum(method.settings.steps_at(scale) + 1 for scale in method.scales))
     (found,) = method([picture], [list(class_ids)], record="maps")
@@ -153,7 +151,8 @@ def model_of(album: Album) -> ModelSettings:
 
     Its files are looked for in the run first, which may have been moved.
     """
-    settings = _kept_model(album.folder)
+    kept = kept_localization(album)
+    settings = ModelSettings() if kept is None else kept.model
     named = {"weights": settings.weights, "class_names": settings.class_names}
     here = {name: _in_run(path, album.folder) for name, path in named.items() if path is not None}
     return settings.model_copy(update={**here, "device": "cpu"})
@@ -167,13 +166,6 @@ def _in_run(path: Path, run: Path) -> Path:
     with suppress(SettingError):
         return found_again(path, run)
     return path
-
-
-def _kept_model(run: Path) -> ModelSettings:
-    for folder in (run / LOCALIZE, run):
-        with suppress(AdvcamError):  # of a run of another kind
-            return kept_settings(folder, LocalizeSettings).model
-    return ModelSettings()
 
 
 def _as_stored(maps: FloatArray) -> FloatArray:

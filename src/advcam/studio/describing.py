@@ -4,9 +4,13 @@ from contextlib import suppress
 
 import numpy as np
 
+from advcam.attribution.advcam import AdvCAM
+from advcam.attribution.gradients import CAM
 from advcam.errors import AdvcamError, printable
-from advcam.export.catalogue import FORMATS
+from advcam.export.catalogue import SCORE_MAPS, describe_formats
 from advcam.pipeline.album import Album
+from advcam.pipeline.chain.localizing import BASELINE
+from advcam.pipeline.chain.localizing import NAME as LOCALIZE
 from advcam.store.corrections import Review
 from advcam.store.maps import StoredMaps
 from advcam.studio.answers import (
@@ -25,8 +29,9 @@ from advcam.studio.answers import (
     StageOfPicture,
 )
 from advcam.studio.listing import Wanted
-from advcam.studio.measuring import class_ious
+from advcam.studio.measuring import class_ious, picture_problem
 from advcam.studio.pictures import class_colours, seen_size
+from advcam.studio.run_method import climb_steps, climb_words, kept_localization, method_title
 from advcam.studio.studio import Studio
 from advcam.types import Box, Mask
 
@@ -34,7 +39,6 @@ from advcam.types import Box, Mask
 def describe_run(studio: Studio) -> RunAnswer:
     """The run."""
     album, listing, counts = studio.album, studio.listing, studio.listing.counts()
-    problem = studio.live.problem()
     return RunAnswer(
         title=printable(album.title),
         kind=album.kind,
@@ -42,18 +46,52 @@ def describe_run(studio: Studio) -> RunAnswer:
         facts=[(name, printable(value)) for name, value in album.facts],
         classes=[ClassOfRun(number=k, name=name, colour=colour_of(k)) for k, name in album.classes.items()],
         map_stages=list(album.map_stages),
+        stage_titles={stage: _stage_title(album, stage) for stage in album.map_stages},
         mask_sets=list(album.mask_sets),
         threshold=album.threshold,
         thresholds={stage: album.threshold_of(stage) for stage in album.map_stages},
         background_power=album.background_power,
         band=album.band,
-        counts=Counts(pictures=listing.total, **counts),
+        counts=Counts(pictures=listing.total, **{str(status): count for status, count in counts.items()}),
         has_truth=listing.has_truth,
-        formats=[FormatOfExport(name=one.name, title=one.title, summary=one.summary) for one in FORMATS.values()],
-        live=Live(available=not problem, model=studio.live.name, reason=problem),
+        formats=_formats(album),
+        live=_live(studio),
         index=IndexState(ready=listing.done == listing.total, done=listing.done, total=listing.total),
         writing=studio.shelf.is_being_written,
     )
+
+
+def _formats(album: Album) -> list[FormatOfExport]:
+    """Those of masks, and that of maps where the run has any."""
+    return [
+        FormatOfExport(name=name, title=title, summary=summary)
+        for name, title, summary in describe_formats()
+        if name != SCORE_MAPS or album.map_stages
+    ]
+
+
+def _live(studio: Studio) -> Live:
+    problem, method = studio.live.problem(), studio.method
+    climbed = method is not None and method.method == AdvCAM.name
+    return Live(
+        available=not problem,
+        model=studio.live.name,
+        reason=problem,
+        steps=climb_steps(method),
+        run_steps=climb_steps(method) if climbed else None,
+        settings=climb_words(method),
+    )
+
+
+def _stage_title(album: Album, stage: str) -> str:
+    """Name of a stage for people; stages that refine maps are called by their method."""
+    if stage == BASELINE:
+        return CAM.title
+    if stage == LOCALIZE:
+        kept = kept_localization(album)
+        return method_title(None if kept is None else kept.method)
+    name = stage.removeprefix("refine-")
+    return name.capitalize() if name == "affinity" else name.upper()
 
 
 def describe_list(studio: Studio, wanted: Wanted, offset: int, limit: int) -> PictureList:
@@ -106,6 +144,7 @@ def _row(studio: Studio, place: int, review: Review) -> PictureRow:
         disagreement=None if known is None else known.disagreement,
         iou=None if known is None else known.iou,
         doubt=None if known is None else known.doubt,
+        problem=picture_problem(studio.album, id_) if known is None else known.problem,
         status=review.status,
         revision=review.revision,
     )

@@ -24,7 +24,10 @@ from advcam.studio.measuring import Measured, measure
 from advcam.studio.remembered import Remembered
 from advcam.studio.shelf import Shelf
 
+#: Status of a picture as lists show it: what cannot be read waits for nobody.
+Shown: TypeAlias = Status | Literal["unreadable"]
 Order: TypeAlias = Literal["doubt", "name", "confidence", "disagreement", "iou"]
+UNREADABLE: Literal["unreadable"] = "unreadable"
 #: How a list can be sorted.
 ORDERS: tuple[Order, ...] = get_args(Order)
 
@@ -50,7 +53,7 @@ class Wanted:
 
     order: Order = "doubt"
     number: int | None = None
-    status: Status | None = None
+    status: Shown | None = None
     vanished: bool = False
     text: str = ""
 
@@ -71,7 +74,7 @@ class Listing:
         count = len(self._ids)
         self._rows: list[Measured | None] = [None] * count
         self._columns = {name: np.full(count, np.nan, np.float32) for name in ORDERS if name != "name"}
-        self._vanished = np.zeros(count, np.bool_)
+        self._vanished, self._broken = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
         self._status = np.zeros(count, np.int8)
         self._revisions = np.zeros(count, np.int64)
         self._by_class: dict[int, set[int]] = {}
@@ -115,11 +118,17 @@ class Listing:
         """Look at a picture again now: it was changed."""
         self._look(place, self._shelf.album, force=True)
 
-    def counts(self) -> dict[Status, int]:
+    def counts(self) -> dict[Shown, int]:
         """How many pictures have each status."""
         self._take_reviews()
-        counted = np.bincount(self._status, minlength=len(STATUSES))
-        return {status: int(counted[number]) for number, status in enumerate(STATUSES)}
+        return {status: int(self._of_status(status).sum()) for status in (*STATUSES, UNREADABLE)}
+
+    def _of_status(self, status: Shown) -> NDArray[np.bool_]:
+        """The pictures of a status; of those that nobody judged, what cannot be read is not open."""
+        kept: NDArray[np.bool_] = self._status == STATUSES.index("open" if status == UNREADABLE else status)
+        if status == "open":
+            kept &= ~self._broken
+        return kept & self._broken if status == UNREADABLE else kept
 
     def places(self, wanted: Wanted) -> NDArray[np.intp]:
         """The pictures that are wanted, in order."""
@@ -130,7 +139,7 @@ class Listing:
             with self._lock:
                 kept[list(self._by_class.get(wanted.number, ()))] = True
         if wanted.status is not None:
-            kept &= self._status == STATUSES.index(wanted.status)
+            kept &= self._of_status(wanted.status)
         if wanted.vanished:
             kept &= self._vanished
         if wanted.text:
@@ -209,7 +218,7 @@ class Listing:
         id_, known = self._ids[place], self._rows[place]
         try:
             fingerprint = album.fingerprint(id_)
-            if not force and known is not None and known.fingerprint == fingerprint:
+            if not force and known is not None and known.fingerprint == fingerprint and not known.problem:
                 return
             row = self._remembered.find(id_, fingerprint) or measure(album, id_, fingerprint)
         except (AdvcamError, OSError):  # half written or half deleted; nothing is known of it
@@ -227,4 +236,4 @@ class Listing:
         for name, column in self._columns.items():
             value = getattr(row, name)
             column[place] = np.nan if value is None else value
-        self._vanished[place] = bool(row.vanished)
+        self._vanished[place], self._broken[place] = bool(row.vanished), bool(row.problem)

@@ -7,11 +7,10 @@ from typing import Annotated, Any, TypeAlias
 from anyio import to_thread
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
-from advcam.store.corrections import Status
 from advcam.studio.answers import PictureAnswer, PictureList, Problem, RunAnswer
 from advcam.studio.binaries import encode_maps, encode_mask
 from advcam.studio.describing import describe_list, describe_picture, describe_run
-from advcam.studio.listing import Order, Wanted
+from advcam.studio.listing import Order, Shown, Wanted
 from advcam.studio.pictures import mask_of
 from advcam.studio.studio import Studio
 
@@ -42,7 +41,7 @@ def looking(studio: Studio) -> APIRouter:
     def pictures(
         sort: Order = "doubt",
         class_: Annotated[int | None, Query(alias="class", description="number of a class in masks")] = None,
-        status: Status | None = None,
+        status: Shown | None = None,
         vanished: Annotated[bool, Query(description="only where a class of the label has no pixel")] = False,
         text: Annotated[str, Query(max_length=200, description="part of the id")] = "",
         offset: Annotated[int, Query(ge=0)] = 0,

@@ -1,13 +1,17 @@
 """What is found out of one picture, so that the doubtful ones can be looked at first."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from advcam.datasets.pictures import read_picture
+from advcam.errors import PictureError, one_line, printable
 from advcam.pipeline.album import Album
 from advcam.pseudo.confidence import class_confidence
 from advcam.store.maps import StoredMaps
+from advcam.studio.pictures import THUMBNAIL, seen_size
 from advcam.types import IGNORE, Mask
 
 
@@ -23,6 +27,7 @@ class Measured:
         disagreement: 1 - IoU of the foregrounds of the first and the last stage.
         iou: Mean IoU of the mask over the classes of mask and truth.
         masked: Whether it has a mask.
+        problem: Why the picture itself cannot be read; empty where it can.
     """
 
     fingerprint: int
@@ -32,6 +37,7 @@ class Measured:
     disagreement: float | None = None
     iou: float | None = None
     masked: bool = False
+    problem: str = ""
 
     @property
     def vanished(self) -> tuple[int, ...]:
@@ -52,7 +58,7 @@ class Measured:
 
 
 def measure(album: Album, id_: str, fingerprint: int) -> Measured:
-    """Look at a picture: at its mask, maps and truth, not at the picture itself.
+    """Look at a picture: at its mask, maps and truth, and whether it can be read.
 
     Args:
         album: Of the picture.
@@ -72,7 +78,28 @@ def measure(album: Album, id_: str, fingerprint: int) -> Measured:
         album.disagreement(id_),
         float(np.mean(scored)) if scored else None,
         mask is not None,
+        picture_problem(album, id_, mask is None),
     )
+
+
+def picture_problem(album: Album, id_: str, decoded: bool = False) -> str:
+    """Why a picture cannot be read, in words without its folder; empty where it can.
+
+    Args:
+        album: Of the picture.
+        id_: The picture.
+        decoded: Whether to decode it; its header alone is enough where a run has made something of it.
+    """
+    path = album.sample(id_).path
+    if not decoded:
+        with suppress(PictureError):
+            seen_size(path)
+            return ""
+    try:
+        read_picture(path, THUMBNAIL)
+    except PictureError as error:
+        return printable(one_line(error).replace(str(path), path.name))
+    return ""
 
 
 def numbers_in(mask: Mask) -> tuple[int, ...]:

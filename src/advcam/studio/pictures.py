@@ -27,6 +27,7 @@ _OPACITY = 0.55
 #: EXIF orientations that turn a picture by a quarter (Exif 3.0, 4.6.5, tag 0x0112).
 _SIDEWAYS = (5, 6, 7, 8)
 _UNDECIDED = (255, 255, 255)
+_LIGHT, _DARK = (255, 255, 255), (24, 24, 24)
 
 
 class Renderer:
@@ -122,13 +123,27 @@ def mask_of(album: Album, set_: str, id_: str) -> Mask | None:
 
 
 def tinted(picture: Image.Image, mask: Mask) -> Image.Image:
-    """The picture in the colours of the classes of a mask (H, W), which has any size; undecided parts are pale."""
+    """The picture in the colours of the classes of a mask (H, W), which has any size; undecided parts are pale.
+
+    Classes end in a light line beside a dark one: whatever colour the picture has there, one of the two is seen.
+    """
     numbers = np.asarray(cv2.resize(mask, picture.size, interpolation=cv2.INTER_NEAREST), np.int32)
     pixels = np.asarray(picture)
     colours = class_colours(numbers)
     colours[numbers == IGNORE] = _UNDECIDED
     over = cv2.addWeighted(pixels, 1 - _OPACITY, colours, _OPACITY, 0)
-    return Image.fromarray(np.where(numbers[..., None] > 0, over, pixels))
+    found = np.where(numbers[..., None] > 0, over, pixels)
+    outer = _edge(numbers, 3)
+    found[_edge(numbers, 5) & ~outer], found[outer] = _DARK, _LIGHT
+    return Image.fromarray(found)
+
+
+def _edge(numbers: NDArray[np.int32], reach: int) -> NDArray[np.bool_]:
+    """Pixels of a class with pixels of another kind in a square of so many pixels around them."""
+    square, values = np.ones((reach, reach), np.uint8), numbers.astype(np.uint16)
+    differs = cv2.dilate(values, square) != cv2.erode(values, square)
+    edge: NDArray[np.bool_] = np.asarray(differs) & (numbers > 0) & (numbers != IGNORE)
+    return edge
 
 
 def class_colours(numbers: NDArray[np.int32]) -> NDArray[np.uint8]:

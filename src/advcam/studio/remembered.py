@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,7 +26,7 @@ _SCHEMA = pa.schema(
     },
     metadata=_VERSION,
 )
-_NAMES = [field.name for field in fields(Measured)]
+_NAMES = [name for name in _SCHEMA.names if name != "id"]
 
 
 class Remembered:
@@ -55,8 +54,8 @@ class Remembered:
         return known if known is not None and known.fingerprint == fingerprint else None
 
     def keep(self, rows: Iterable[tuple[str, Measured | None]]) -> None:
-        """Write it; a run that cannot be written to goes without."""
-        found = [(id_, row) for id_, row in rows if row is not None]
+        """Write it; a run that cannot be written to goes without. Pictures with a problem are looked at again."""
+        found = [(id_, row) for id_, row in rows if row is not None and not row.problem]
         columns = {name: [getattr(row, name) for _, row in found] for name in _NAMES}
         table = pa.table({"id": [id_ for id_, _ in found], **columns}, schema=_SCHEMA)
         with suppress(RunError), replacing(self.path) as file:

@@ -15,6 +15,7 @@ from advcam.studio.listing import Listing
 from advcam.studio.missing import MissingError
 from advcam.studio.pictures import Renderer
 from advcam.studio.remembered import Remembered
+from advcam.studio.run_method import kept_localization
 from advcam.studio.shelf import Shelf
 
 #: Bytes of a dropped picture, where nothing else is said.
@@ -34,6 +35,7 @@ class Studio:
         most_upload: Bytes of a dropped picture.
 
     Attributes:
+        method: That the maps of the run were made by; None where there are none, or for another classifier.
         heavy: Lets as many requests decode pictures at once as there are cores, so that the others need not wait.
         uploads: Lets so many bodies lie in memory at once.
 
@@ -53,6 +55,8 @@ class Studio:
         self.shelf = Shelf(open_)
         self.most_upload = most_upload
         self.listing = Listing(self.shelf, Remembered(self.shelf.work / "index.parquet"))
+        kept = None if model is not None else kept_localization(self.album)
+        self.method = None if kept is None else kept.method
         self.live = LiveClassifier(model or model_of(self.album).model_copy(update={"device": device}))
         self.drops, self.renderer, self.jobs = Drops(self.shelf.work / "dropped"), Renderer(), Jobs()
         self.exports = self.shelf.work / _EXPORTS

@@ -29,6 +29,7 @@ from advcam.studio.handing_over import Exported, export
 from advcam.studio.jobs import Job
 from advcam.studio.looking import Responses, Side, bytes_answer, jpeg_answer
 from advcam.studio.pictures import jpeg, shrunk
+from advcam.studio.run_method import climb_settings, climb_steps
 from advcam.studio.studio import Studio
 
 _TOP = 5  # predictions of a dropped picture
@@ -91,7 +92,7 @@ def _add_climbs(router: APIRouter, studio: Studio) -> None:
             def begin(total: int) -> None:
                 job.total = total
 
-            return climb(classifier, picture, asked.class_ids, asked.iterations, asked.effort, begin, job.step)
+            return climb(classifier, picture, asked.class_ids, _settings(studio, asked), begin, job.step)
 
         return JobStarted(job=studio.jobs.submit("climb", work, lambda made: made.bytes).id)
 
@@ -148,6 +149,12 @@ def _number(album: Album, class_id: int, name: str) -> int | None:
     """Number in masks of a class of the live classifier, which need not be that of the run."""
     number = album.number_of(class_id)
     return number if number is not None and album.classes.get(number) == name else album.table.number(name)
+
+
+def _settings(studio: Studio, asked: ClimbAsked) -> dict[str, Any]:
+    """Arguments of the climb: those of the run, unless an effort was asked for, which decides them all."""
+    chosen = climb_settings(studio.method) if asked.effort is None else {"effort": asked.effort}
+    return {**chosen, "iterations": climb_steps(studio.method) if asked.iterations is None else asked.iterations}
 
 
 def _reader(studio: Studio, asked: ClimbAsked) -> Callable[[], Image.Image]:

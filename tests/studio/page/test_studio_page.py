@@ -101,6 +101,7 @@ def test_pictures_are_judged_from_the_grid_by_keyboard(page: Page, drawn_studio:
 
 def test_more_pictures_come_while_the_page_is_scrolled(page: Page):
     """The list is fetched in pages; here of two."""
+    ids(page)
     page.ask(
         "const {api} = await import('./static/api.js'); const all = api.pictures;"
         "window.asked = [];"
@@ -236,6 +237,52 @@ def test_a_picture_that_is_not_there_is_said_to_be(page: Page):
     page.open("#/pictures")
     page.run("location.hash = '#/picture/77'")
     page.says("main", "There is no picture 77")
+
+
+def test_it_is_said_when_a_map_covers_everything_and_a_score_falls(modules: Page, page: Page, drawn_studio: Studio):
+    page.open("#/picture/0")
+    assert not page.find(".warning").is_displayed()
+    set_slider(page, "threshold", 0.01)  # noise alone is more
+    page.says(".warning", "% of the picture".replace("%", " %"))
+    page.says(".warning", "stop earlier")
+    set_slider(page, "threshold", 0.5)
+    page.wait("return document.querySelector('.warning').hidden")
+    name = page.ask(
+        "const {Subject} = await import('./static/subject.js');"
+        "const maps = Subject.prototype.maps;"
+        "Subject.prototype.maps = async function (stage) {"
+        "  const found = await maps.call(this, stage); found.scores[0] = [1, 5, 3, 2]; return found; };"
+        "return null"
+    )
+    assert name is None
+    page.run("location.hash = '#/picture/1'")
+    page.says(".warning", "falls again after step 1.")
+    set_slider(page, "step", 1)
+    page.wait("return document.querySelector('.warning').hidden")
+    page.open("#/pictures", anew=True)
+
+
+def test_a_picture_that_cannot_be_read_says_why_and_is_not_asked_for(page: Page, tmp_path: Path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for name in ("a.png", "c.png"):
+        Image.new("RGB", (60, 40), "teal").save(folder / name)
+    (folder / "b.png").write_bytes(b"nothing of the kind")
+    with served(studio_of(folder)) as client:
+        broken = Page(page.browser, str(client.base_url).rstrip("/"))
+        page.browser.get_log("browser")
+        broken.open("#/pictures?sort=name", anew=True)
+        broken.says(".cards .unreadable", "b.png is damaged or in no format that can be read")
+        broken.says("[aria-label=Status]", "Unreadable1")
+        broken.says("[aria-label=Status]", "Open2")
+        broken.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ENTER)  # past it
+        broken.says(".panel h1", "c.png")
+        broken.ready()
+        broken.press(Keys.ARROW_LEFT)
+        broken.says(".panel h1", "a.png")
+        broken.ready()
+        assert [entry["message"] for entry in page.browser.get_log("browser")] == []
+    page.open("#/pictures", anew=True)
 
 
 # The brush
@@ -400,6 +447,9 @@ def test_a_new_picture_is_climbed_and_watched(page: Page, photograph: Path):
     page.find(".climb input[type=search]").send_keys("cup")
     page.find(".found button").click()
     assert page.run("return document.querySelectorAll('.choices-list :checked').length") in (1, 2)
+    page.says(".climb .slider", "Steps (the run took 4)")
+    assert page.run("return document.getElementsByName('iterations')[0].value") == "4"
+    page.says(".climb", "Settings: the defaults of AdvCAM (as the run has them).")
     set_slider(page, "iterations", 4)
     page.choose("Climb")
     page.wait("return document.querySelector('.tab[data-layer=\"map:live\"]') !== null")
@@ -506,7 +556,8 @@ def test_masks_are_exported_from_the_page(page: Page, downloads: Path, correctio
     page.choose("Export…")
     page.says("dialog", "Only what was accepted or corrected (1)")
     shown = page.run("return [...document.querySelectorAll('.format input')].map(input => input.value)")
-    assert shown == list(FORMATS)
+    assert shown == [*FORMATS, "score-maps"]
+    assert all(one.accessible_name for one in page.find("dialog").find_elements(By.CSS_SELECTOR, "button, input"))
     page.find(".format input[value=coco]").click()
     page.find(".export .check input").click()
     page.find("dialog .choices .primary").click()
@@ -545,18 +596,54 @@ def test_the_help_lists_the_keys_that_count(page: Page):
     assert "Open" in page.text(".meta")  # no key goes through an open dialog
 
 
+def test_the_help_is_the_same_in_every_view_and_all_its_keys_do_something(page: Page):
+    seen = set()
+    for place in ("#/pictures", "#/picture/0", "#/new"):
+        page.open(place)
+        page.find("#help").click()
+        seen.add(page.text("dialog .help"))
+        page.press(Keys.ESCAPE)
+        page.wait("return document.querySelector('dialog') === null")
+    (words,) = seen
+    for group in ("Everywhere", "All pictures", "One picture", "Layers and zoom", "Painting", "New picture"):
+        assert group in words
+
+
 # How it looks
 
 
+#: Boxes whose content is wider than they are, or that reach beyond the window.
+OVERFLOWING = """
+    const boxes = '.top, .tabs, .tools, .panel, .filters, .pictures, .verdict, .help, dialog';
+    const bars = [...document.querySelectorAll(boxes)];
+    const wide = bars.filter(box => box.checkVisibility() && box.scrollWidth > box.clientWidth + 1);
+    const cut = [...document.querySelectorAll('button, select, input')]
+        .filter(one => one.checkVisibility() && one.getBoundingClientRect().right > innerWidth + 1);
+    return [...wide, ...cut].map(box => box.outerHTML.slice(0, 80));
+"""
+
+
 def test_everything_has_a_name_and_nothing_overflows(page: Page):
-    for place in ("#/pictures", "#/picture/0", "#/new"):
-        for width, height in ((1366, 768), (1920, 1080), (1024, 700)):
+    for place, key in (
+        ("#/pictures", ""),
+        ("#/pictures", "?"),
+        ("#/picture/0", ""),
+        ("#/picture/0", "b"),
+        ("#/new", ""),
+    ):
+        for width, height in ((1366, 768), (1920, 1080), (1280, 720), (1024, 700)):
             page.set_screen(width, height)
             page.open(place)
+            if key and not page.run("return document.querySelector('dialog, .painting') !== null"):
+                page.press(key)
             assert page.run("return document.documentElement.scrollWidth") <= width
             assert page.run("return document.documentElement.scrollHeight") <= height
-        controls = page.browser.find_elements(By.CSS_SELECTOR, "button, input:not([type=file]), select, a, canvas")
+            assert page.run(OVERFLOWING) == []
+        within = "dialog" if key == "?" else "body"  # what lies behind a dialog is nobody's
+        controls = page.find(within).find_elements(By.CSS_SELECTOR, "button, input:not([type=file]), select, a, canvas")
         assert all(one.accessible_name for one in controls if one.is_displayed())
+        if key:
+            page.press(Keys.ESCAPE)
 
 
 CONTRAST = """

@@ -250,3 +250,28 @@ def test_the_store_has_what_the_page_shows(drawn_studio: Studio):
     """The maps of these tests are those of the run: nothing above is true of empty maps."""
     store = MapStore(Path(drawn_studio.album.folder) / "maps")
     assert all(store.get(sample.id).attribution.maps.max() == 1 for sample in drawn_studio.album.samples)
+
+
+def test_the_edge_of_a_class_is_a_light_line_beside_a_dark_one(modules: Page):
+    """On its own side, at every border; a part that is painted again looks as if all had been."""
+    mask = np.zeros((30, 40), np.uint16)
+    mask[5:20, 6:30] = 1
+    mask[12:20, 20:36] = 2
+    script = """
+        const {Palette} = await import('./static/colours.js');
+        const mask = typed(Uint16Array, given[0]);
+        const pixels = new Uint32Array(1200);
+        new Palette([]).paintMask(mask, 40, pixels, {x: 0, y: 0, width: 40, height: 30}, 0.5);
+        return base64(pixels);
+    """
+    painted = decoded(modules.ask(BASE64 + script, encoded(mask)), "u1").reshape(30, 40, 4)
+    padded = np.pad(mask, 2, mode="edge")
+    for y in range(30):
+        for x in range(40):
+            around = [
+                {int(padded[y + 2 + dy * d, x + 2 + dx * d]) for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0))}
+                - {mask[y, x]}
+                for d in (1, 2)
+            ]
+            expected = (255, 255, 255) if around[0] else (24, 24, 24) if around[1] else tuple(voc_palette()[mask[y, x]])
+            assert tuple(painted[y, x, :3]) == (expected if mask[y, x] else (0, 0, 0))

@@ -15,7 +15,7 @@ export class ClassTable {
     this.hasTruth = Boolean(facts.has_truth);
     this.hasConfidence = Boolean(facts.per_class?.some(({ confidence }) => confidence !== null));
     const heads = ["Class", this.hasConfidence && "Confidence", "Area", this.hasTruth && "IoU"].filter(Boolean);
-    const hints = { Confidence: "How sure the run is, 0 to 1", Area: "Share of the picture in the final mask", IoU: "Intersection over union of the final mask with the ground truth" };
+    const hints = { Confidence: "How far the mask can be trusted, 0 to 1: the share of the map that lies in the largest part of its mask; of a segmentation network, its mean probability", Area: "Share of the picture in the final mask", IoU: "Intersection over union of the final mask with the ground truth" };
     this.table = el("table.class-table", {}, el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", { scope: "col", title: hints[head] }, head)))), this.body);
     this.line = el("p.quiet", { hidden: !this.hasTruth });
     this.element = el("section", { aria: { label: "Classes" } }, el("h2", {}, "Classes"), this.table, this.line);

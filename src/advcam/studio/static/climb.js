@@ -24,15 +24,17 @@ export class Climb {
     this.list = el("ul.choices-list");
     this.search = el("input", { type: "search", placeholder: "Another class…", aria: { label: "Search for a class of the classifier" } });
     this.found = el("ul.found");
-    this.iterations = slider({ label: "Steps", name: "iterations", min: 1, max: 50, step: 1, value: 10, onchange: () => {}, hint: "Iterations of the climb: more cover more, and take longer" });
+    const { live } = viewer.studio.run;
+    const label = live.run_steps === null ? "Steps" : `Steps (the run took ${live.run_steps})`;
+    this.iterations = slider({ label, name: "iterations", min: 1, max: 50, step: 1, value: live.steps, onchange: () => {}, hint: "Steps of the climb: more of them cover more of the picture, take longer, and may cover too much" });
+    this.iterations.row.classList.add("wide");
     this.go = button("Climb", () => attempt(() => this.start()), { kind: "primary" });
     this.stop = button("Cancel", () => this.cancel(), { hidden: true });
     this.bar = el("progress", { max: 1, value: 0, hidden: true, aria: { label: "Progress of the climb" } });
     this.state = el("p.quiet", { role: "status" });
     this.form = el("div.form", {}, this.list, this.search, this.found, this.iterations.row);
-    const { live } = viewer.studio.run;
     this.element = el("div.climb", {}, ...(live.available
-      ? [this.form, el("div.actions", {}, this.go, this.stop), this.bar, this.state, el("p.quiet", {}, `Classifier: ${live.model}`)]
+      ? [this.form, el("div.actions", {}, this.go, this.stop), this.bar, this.state, el("p.quiet", {}, `Classifier: ${live.model}. Settings: ${live.settings}.`)]
       : [el("p.quiet", {}, `A live climb is not possible: ${live.reason}.`)]));
     this.#searching();
     this.#draw();

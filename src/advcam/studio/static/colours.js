@@ -24,14 +24,15 @@ const pack = ([r, g, b], alpha) => ((alpha << 24) | (b << 16) | (g << 8) | r) >>
 
 export const hex = ([r, g, b]) => `#${[r, g, b].map((value) => value.toString(16).padStart(2, "0")).join("")}`;
 
-/** Pixels that the edge of a class is drawn wide, so that it is seen in a large picture too. */
+/** Pixels that each of the two lines at the edge of a class is wide, so that they are seen in a large picture too. */
 export const edgeWidth = (width) => Math.max(1, Math.round(width / 600));
+
+const [LIGHT, DARK] = [[255, 255, 255], [24, 24, 24]];
 
 /** Colours of class numbers. */
 export class Palette {
   #known = new Map();
   #fills = new Uint32Array(65536);
-  #edges = new Uint32Array(65536);
   #faint = 0;
   #alpha = -1;
 
@@ -52,13 +53,15 @@ export class Palette {
   }
 
   /**
-   * Paint a part of a mask: its areas see-through, their edges not, and stripes where nothing is decided.
+   * Paint a part of a mask: its areas see-through, stripes where nothing is decided. Classes end in a light line beside
+   * a dark one: whatever colour the picture has there, one of the two is seen.
    * @param {Uint16Array} mask @param {number} width of the whole mask @param {Uint32Array} pixels of the part
    * @param {{x: number, y: number, width: number, height: number}} part @param {number} opacity 0 to 1
    */
   paintMask(mask, width, pixels, part, opacity) {
     this.#mix(opacity);
-    const [fills, edges, faint] = [this.#fills, this.#edges, this.#faint];
+    const [fills, faint] = [this.#fills, this.#faint];
+    const [light, dark] = [LIGHT, DARK].map((line) => pack(line, this.#alpha ? (this.#alpha + 3 * 255) >> 2 : 0));
     const height = mask.length / width;
     const reach = edgeWidth(width);
     for (let y = part.y, out = 0; y < part.y + part.height; y++) {
@@ -69,9 +72,9 @@ export class Palette {
           continue;
         }
         if (fills[number] === 0) this.#add(number);
-        const isEdge = (x + reach < width && mask[at + reach] !== number) || (y + reach < height && mask[at + reach * width] !== number);
         if (number === UNDECIDED) pixels[out] = (x + y) & 4 ? fills[number] : faint;
-        else pixels[out] = isEdge ? edges[number] : fills[number];
+        else if (isNear(mask, width, height, x, y, at, reach)) pixels[out] = light;
+        else pixels[out] = isNear(mask, width, height, x, y, at, 2 * reach) ? dark : fills[number];
       }
     }
   }
@@ -87,8 +90,14 @@ export class Palette {
 
   #add(number) {
     this.#fills[number] = pack(this.rgb(number), this.#alpha);
-    this.#edges[number] = pack(this.rgb(number), this.#alpha ? (this.#alpha + 255) >> 1 : 0);
   }
+}
+
+/** Whether a pixel has one of another number so many pixels beside it. */
+function isNear(mask, width, height, x, y, at, reach) {
+  const number = mask[at];
+  return (x >= reach && mask[at - reach] !== number) || (x + reach < width && mask[at + reach] !== number)
+    || (y >= reach && mask[at - reach * width] !== number) || (y + reach < height && mask[at + reach * width] !== number);
 }
 
 const levels = new Uint32Array(256);

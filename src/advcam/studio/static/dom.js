@@ -38,7 +38,7 @@ export const swatch = (colour) => el("i.swatch", { style: { "--colour": colour }
 /** A slider with its name and value; `show` writes the value for people. */
 export function slider({ label, name, min, max, step, value, show = String, onchange, hint }) {
   const output = el("output", {}, show(value));
-  const input = el("input", { type: "range", name, min, max, step, title: hint, aria: { label } });
+  const input = el("input", { type: "range", name, min, max, step, title: hint, aria: hint ? { label, description: hint } : { label } });
   input.value = String(value);
   const row = el("label.slider", { title: hint }, el("span", {}, label), input, output);
   const set_ = (number) => {

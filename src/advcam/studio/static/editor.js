@@ -220,7 +220,7 @@ export class Editor {
       this.sizes.row,
       el("label.paint-class", {}, this.swatch, this.select),
       el("span.spring"),
-      this.undoButton, this.redoButton, this.discardButton, this.saveButton);
+      el("div.ending", {}, this.undoButton, this.redoButton, this.discardButton, this.saveButton));
     this.#fillSelect();
     this.#update();
   }

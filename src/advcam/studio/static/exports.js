@@ -11,7 +11,7 @@ export async function showExport(studio) {
   await studio.refresh();
   const form = new ExportForm(studio.run);
   const closed = ask({ title: "Export masks", body: form.element, choices: [{ label: "Close", value: "" }] });
-  form.element.closest("form").querySelector(".choices").append(form.stop, form.go);
+  form.element.closest("form").querySelector(".choices").append(form.go);
   await closed;
   form.close();
 }
@@ -25,7 +25,7 @@ class ExportForm {
       el("label.format", {}, el("input", { type: "radio", name: "format", value: name, checked: index === 0 }), el("strong", {}, title), el("span", {}, summary))));
     this.only = el("input", { type: "checkbox", disabled: !(counts.accepted + counts.corrected) });
     this.go = button("Export", () => this.start().catch(complain), { kind: "primary" });
-    this.stop = button("Cancel", () => this.job && api.cancel(this.job).catch(complain), { hidden: true });
+    this.stop = button("Cancel", () => this.job && api.cancel(this.job).catch(complain));
     this.bar = el("progress", { max: 1, value: 0, hidden: true, aria: { label: "Progress of the export" } });
     this.state = el("p.quiet", { role: "status" });
     this.element = el("div.export", {},
@@ -68,7 +68,8 @@ class ExportForm {
 
   #working(isWorking) {
     this.go.disabled = isWorking;
-    this.stop.hidden = !isWorking;
+    if (isWorking) this.go.before(this.stop);
+    else this.stop.remove();
     this.bar.hidden = !isWorking;
   }
 }

@@ -1,6 +1,8 @@
 /** The climb as a film: a slider for the step, play, and the score of each class on the way. */
 
-import { button, decimals, el, slider } from "./dom.js";
+import { strongest } from "./colours.js";
+import { button, decimals, el, percent, slider } from "./dom.js";
+import { thresholdOf } from "./labels.js";
 
 const MS_PER_STEP = 220;
 const [WIDTH, HEIGHT, MARGIN] = [288, 72, 5];
@@ -10,6 +12,25 @@ function shape(name, attributes) {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
   return made;
+}
+
+/** Share of the picture from which on a map covers nearly all of it. */
+const TOO_MUCH = 0.9;
+/** Share of the way up that a score may lose again before it is said. */
+const SLIP = 0.05;
+
+/** What speaks against this many steps, in words; empty where nothing does. @param {import("./maps.js").Maps} maps */
+function warningOf(maps, look) {
+  const threshold = thresholdOf(look.settings);
+  const planes = maps.numbers.map((_, index) => maps.plane(index, look.step));
+  const covered = strongest(planes).reduce((sum, value) => sum + (value > threshold), 0) / planes[0].length;
+  const falls = (maps.scores ?? []).flatMap((scores, index) => {
+    const peak = scores.indexOf(Math.max(...scores.slice(0, look.step + 1)));
+    const lost = scores[peak] - scores[look.step];
+    return lost > SLIP * (scores[peak] - scores[0]) ? [`The score of ${maps.names[index]} falls again after step ${peak}.`] : [];
+  });
+  const cover = covered > TOO_MUCH ? [`The map covers ${percent(covered)} of the picture at this threshold: stop earlier.`] : [];
+  return [...cover, ...falls].join(" ");
 }
 
 export class Film {
@@ -22,8 +43,12 @@ export class Film {
     this.step = slider({ label: "Step", name: "step", min: 0, max: 1, step: 1, value: 0, onchange: (step) => { this.pause(); viewer.look.set({ step }); } });
     this.playButton = button("Play", () => this.toggle(), { kind: "play", title: "Play the climb (space)" });
     this.curve = el("div.curve");
+    [this.high, this.low, this.last] = [el("span.high"), el("span.low"), el("span.last")];
+    this.chart = el("figure.chart", {}, el("figcaption", { title: "The output of the classifier for the class, before the softmax makes a probability of it" }, "Class score (before softmax)"),
+      this.high, this.low, this.curve, el("span.first", {}, "0"), el("span.axis", {}, "step"), this.last);
     this.text = el("p.quiet");
-    this.body = el("div.film", {}, el("div.transport", {}, this.playButton, this.step.row), this.curve, this.text);
+    this.warning = el("p.warning", { role: "status", hidden: true });
+    this.body = el("div.film", {}, el("div.transport", {}, this.playButton, this.step.row), this.chart, this.text, this.warning);
     this.element = el("section", { aria: { label: "The climb" } }, el("h2", {}, "The climb"), this.body, otherwise);
     viewer.addEventListener("change", () => this.update());
     this.update();
@@ -72,6 +97,8 @@ export class Film {
     if (found !== this.#drawn) this.#draw(found, last);
     this.curve.style.setProperty("--at", `${(this.#x(look.step, last) / WIDTH) * 100}%`);
     this.text.textContent = this.#scores(found, look.step);
+    this.warning.textContent = found ? warningOf(found, look) : "";
+    this.warning.hidden = !this.warning.textContent;
   }
 
   #label() {
@@ -92,7 +119,7 @@ export class Film {
   /** The curves; a click takes the step under it. */
   #draw(maps, last) {
     this.#drawn = maps;
-    this.curve.hidden = !maps?.scores;
+    this.chart.hidden = !maps?.scores;
     if (!maps?.scores) return;
     const values = maps.scores.flat().filter(Number.isFinite);
     const [low, high] = [Math.min(...values), Math.max(...values)];
@@ -105,7 +132,8 @@ export class Film {
       line.style.setProperty("--colour", this.viewer.studio.palette.css(maps.numbers[index]));
       chart.append(line);
     });
-    this.curve.replaceChildren(chart, el("i.now"), el("span.high", { title: "highest score" }, high.toFixed(1)), el("span.low", { title: "lowest score" }, low.toFixed(1)));
+    this.curve.replaceChildren(chart, el("i.now"));
+    [this.high.textContent, this.low.textContent, this.last.textContent] = [high.toFixed(1), low.toFixed(1), String(last)];
     this.curve.onclick = ({ clientX }) => {
       const { left, width } = this.curve.getBoundingClientRect();
       const place = (((clientX - left) / width) * WIDTH - MARGIN) / (WIDTH - 2 * MARGIN);

@@ -4,6 +4,7 @@ import { setThumbnails, STATUS } from "./card.js";
 import { button, el, swatch } from "./dom.js";
 
 const SORTS = { doubt: "Most doubtful first", confidence: "Least confident first", disagreement: "Stages disagree most first", iou: "Lowest IoU first", name: "By name" };
+const ORDER_HINT = "Doubt: a labelled class without a pixel counts as one half; the other half is low confidence, and maps of two stages that disagree";
 const TYPING_MS = 250;
 const MANY_CLASSES = 12; // from here on the list of classes gets a search of its own
 
@@ -29,7 +30,7 @@ export class Filters {
     this.element = el("aside.filters", { aria: { label: "Filters" } }, this.search,
       el("h2", {}, "Status"), this.statuses,
       el("h2", {}, "Class"), this.find, this.classes,
-      el("label.check", {}, this.vanished, "A class of the label vanished"),
+      el("label.check", { title: "The labels say that the picture shows it, but no pixel of the mask was given to it" }, this.vanished, "A labelled class has no pixel"),
       el("details.facts", {}, el("summary", {}, "About this run"), this.facts));
   }
 
@@ -74,7 +75,7 @@ export class Filters {
     const count = (number) => el("span.number", {}, number.toLocaleString("en"));
     this.statuses.replaceChildren(
       this.#option("status", "", el("span", {}, "All"), count(counts.pictures)),
-      ...Object.entries(STATUS).map(([status, { word, sign }]) =>
+      ...Object.entries(STATUS).filter(([status]) => status !== "unreadable" || counts.unreadable).map(([status, { word, sign }]) =>
         this.#option("status", status, el(`i.mark.${status}`, { aria: { hidden: true } }, sign), el("span", {}, word), count(counts[status]))));
   }
 
@@ -90,7 +91,7 @@ export class Filters {
   #drawOrder() {
     const chosen = this.query.get("sort") ?? "doubt";
     const sorts = Object.entries(SORTS).filter(([sort]) => sort !== "iou" || this.studio.run.has_truth);
-    const select = el("select", { aria: { label: "Order" }, onchange: () => this.#set("sort", select.value) },
+    const select = el("select", { title: ORDER_HINT, aria: { label: "Order", description: ORDER_HINT }, onchange: () => this.#set("sort", select.value) },
       ...sorts.map(([value, label]) => el("option", { value, selected: value === chosen }, label)));
     const shows = this.thumbnails === "final";
     this.order.replaceChildren(button("Masks", () => this.toggleMasks(), { key: "m", aria: { pressed: shows }, kind: "toggle" }), select);

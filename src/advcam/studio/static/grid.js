@@ -38,7 +38,7 @@ export class Grid {
   }
 
   async open() {
-    this.takeKeys = lend("Pictures", this.#keys());
+    this.takeKeys = lend("grid", this.#keys());
     this.#observer = new IntersectionObserver((seen) => seen.some(({ isIntersecting }) => isIntersecting) && this.#more(), { rootMargin: "600px" });
     await this.studio.refresh();
     this.filters.update();
@@ -119,18 +119,16 @@ export class Grid {
   }
 
   #keys() {
-    const move = (key) => this.#move(key);
-    const judge = { a: "accepted", r: "rejected", u: "open" };
-    return [
-      { keys: ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"], does: "go from picture to picture", run: move },
-      { keys: ["Enter"], does: "open the picture", run: () => document.activeElement?.closest("li[data-n]") && document.activeElement.click() },
-      { keys: ["a"], does: "accept the picture in focus", run: () => this.#judge(judge.a) },
-      { keys: ["r"], does: "reject it", run: () => this.#judge(judge.r) },
-      { keys: ["u"], does: "open again: neither accepted nor rejected", run: () => this.#judge(judge.u) },
-      { keys: ["m"], does: "masks on the thumbnails, on and off", run: () => this.filters.toggleMasks() },
-      { keys: ["/"], does: "search by name", run: () => this.filters.search.focus() },
-      { keys: ["Escape"], does: "leave the search", run: () => document.activeElement?.blur(), hidden: true },
-    ];
+    return {
+      move: (key) => this.#move(key),
+      enter: () => document.activeElement?.closest("li[data-n]") && document.activeElement.click(),
+      accept: () => this.#judge("accepted"),
+      reject: () => this.#judge("rejected"),
+      reopen: () => this.#judge("open"),
+      masks: () => this.filters.toggleMasks(),
+      search: () => this.filters.search.focus(),
+      leave: () => document.activeElement?.blur(),
+    };
   }
 
   #move(key) {

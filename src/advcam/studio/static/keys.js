@@ -1,20 +1,20 @@
-/** Keys: each view lends its table while it is open; the help shows the tables that count now. */
+/** Keys: each view lends what the keys of a group do while it is open. */
 
 import { isAsking } from "./dialogs.js";
+import { KEYMAP } from "./keymap.js";
 
-/** @typedef {{keys: string[], does: string, run: (key: string) => void, hidden?: boolean}} Binding */
-
-/** @type {{title: string, bindings: Binding[]}[]} */
+/** @type {{keys: string[], run: (key: string) => void}[][]} */
 const tables = [];
 
-/** Lend a table; the last one wins a key. @param {string} title @param {Binding[]} bindings @returns {() => void} takes it back */
-export function lend(title, bindings) {
-  const table = { title, bindings };
+/**
+ * Lend what the keys of a group do; the last one wins a key.
+ * @param {string} group of the keymap @param {Record<string, (key: string) => void>} runs by the action @returns {() => void} takes it back
+ */
+export function lend(group, runs) {
+  const table = KEYMAP[group].rows.map(({ action, keys }) => ({ keys, run: runs[action] }));
   tables.push(table);
   return () => tables.splice(tables.indexOf(table), 1);
 }
-
-export const lent = () => [...tables].reverse();
 
 const TEXTS = "input:not([type=range], [type=checkbox], [type=radio]), select, textarea";
 const SLIDER_KEYS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"];
@@ -36,8 +36,8 @@ export function listen() {
     if (event.ctrlKey || event.metaKey || event.altKey || isAsking()) return;
     if (event.target instanceof Element && isTaken(event.target, event.key)) return;
     const key = event.shiftKey && event.key.length === 1 && /[a-z]/i.test(event.key) ? `Shift+${event.key.toUpperCase()}` : event.key;
-    for (const { bindings } of lent()) {
-      const binding = bindings.find(({ keys }) => keys.includes(key));
+    for (const table of [...tables].reverse()) {
+      const binding = table.find(({ keys }) => keys.includes(key));
       if (!binding) continue;
       event.preventDefault();
       binding.run(key);

@@ -14,7 +14,7 @@ export function kindsOf(subject) {
   const film = subject.film;
   const hasCam = subject.stages.some(({ key }) => key === "baseline");
   if (film && !hasCam) kinds.push({ key: "cam", title: "CAM", hint: "The map before the first step of the climb" });
-  for (const { key, title } of subject.stages) kinds.push({ key: `map:${key}`, title, hint: stageHint(key) });
+  for (const stage of subject.stages) kinds.push({ key: `map:${stage.key}`, title: stage.title, hint: stageHint(stage) });
   if (subject.stages.length) kinds.push({ key: "slider", title: "Preview", hint: "The mask that the sliders make now" });
   if (subject.isOfRun) kinds.push({ key: "final", title: "Final mask", hint: "The mask that is exported: yours, else the run's" });
   if (subject.facts.has_truth) kinds.push({ key: "truth", title: "Ground truth", hint: "What people drew" });
@@ -59,9 +59,10 @@ export class Layer {
   /** Paint a part of a mask again, where the brush was. */
   touch(numbers, part, look) {
     if (!part.width || !part.height) return;
-    const reach = edgeWidth(this.canvas.width); // pixels before the part may be edges now
+    const reach = 2 * edgeWidth(this.canvas.width); // pixels around the part may be edges now
     const [x, y] = [Math.max(0, part.x - reach), Math.max(0, part.y - reach)];
-    const wider = { x, y, width: part.x + part.width - x, height: part.y + part.height - y };
+    const right = Math.min(this.canvas.width, part.x + part.width + reach);
+    const wider = { x, y, width: right - x, height: Math.min(this.canvas.height, part.y + part.height + reach) - y };
     const image = this.context.createImageData(wider.width, wider.height);
     this.palette.paintMask(numbers, this.canvas.width, new Uint32Array(image.data.buffer), wider, look.opacity);
     this.context.putImageData(image, x, y);

@@ -60,10 +60,13 @@ export class List {
    * @returns {Promise<number | null>}
    */
   async neighbour(facts, direction) {
-    const at = this.pictures.findIndex(({ n }) => n === facts.n);
+    let at = this.pictures.findIndex(({ n }) => n === facts.n);
     if (at < 0) return direction < 0 ? facts.previous : facts.next;
-    if (at + direction >= this.pictures.length && !this.isComplete) await this.more();
-    return this.pictures[at + direction]?.n ?? null;
+    do {
+      at += direction;
+      if (at >= this.pictures.length && !this.isComplete) await this.more();
+    } while (this.pictures[at]?.problem); // nobody can look at it
+    return this.pictures[at]?.n ?? null;
   }
 
   /** Place in the list from 1 on, or null. */

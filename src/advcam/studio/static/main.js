@@ -83,7 +83,7 @@ function begin() {
   }
   listen();
   takeDrops();
-  lend("Everywhere", [{ keys: ["?"], does: "these keys", run: showHelp }]);
+  lend("everywhere", { help: showHelp });
   document.getElementById("help").addEventListener("click", showHelp);
   document.getElementById("export").addEventListener("click", () => attempt(() => showExport(studio)));
   addEventListener("hashchange", route);

@@ -10,7 +10,7 @@ import { lookOf } from "./look.js";
 import { attempt } from "./notices.js";
 import { Sliders } from "./sliders.js";
 import { Subject } from "./subject.js";
-import { Viewer } from "./viewer.js";
+import { lookKeys, Viewer } from "./viewer.js";
 
 export class NewPicture {
   name = "new";
@@ -29,7 +29,7 @@ export class NewPicture {
   }
 
   async open() {
-    this.takeKeys = lend("New picture", this.#keys());
+    this.returns = [lend("look", lookKeys(this)), lend("fresh", this.#keys())];
     this.dragging = (event) => { event.preventDefault(); this.element.classList.toggle("over", event.type === "dragover"); };
     this.dropped = (event) => { this.dragging(event); this.#take(event.dataTransfer.files); };
     for (const kind of ["dragover", "dragleave"]) addEventListener(kind, this.dragging);
@@ -41,7 +41,7 @@ export class NewPicture {
   }
 
   close() {
-    this.takeKeys?.();
+    for (const take of this.returns ?? []) take();
     for (const kind of ["dragover", "dragleave"]) removeEventListener(kind, this.dragging);
     removeEventListener("drop", this.dropped);
     this.#closeParts();
@@ -98,16 +98,6 @@ export class NewPicture {
   }
 
   #keys() {
-    const look = () => this.viewer?.look;
-    return [
-      { keys: ["o"], does: "choose a file", run: () => this.file.click() },
-      { keys: [" "], does: "play the climb, and stop it", run: () => this.film?.toggle() },
-      { keys: [",", "."], does: "previous and next layer", run: (key) => this.viewer?.walk(key === "," ? -1 : 1) },
-      { keys: ["v"], does: "side by side", run: () => look()?.set({ isSideBySide: !look().isSideBySide }) },
-      { keys: ["h"], does: "hide the colours, and show them", run: () => this.viewer?.toggleColours() },
-      { keys: ["+", "-"], does: "zoom (also the wheel; drag to move)", run: (key) => this.viewer?.stage.zoomBy(key === "+" ? 1.5 : 1 / 1.5) },
-      { keys: ["f"], does: "fit the window", run: () => this.viewer?.stage.fit() },
-      { keys: ["Escape"], does: "back to all pictures", run: () => this.studio.go("#/pictures") },
-    ];
+    return { file: () => this.file.click(), back: () => this.studio.go("#/pictures") };
   }
 }

@@ -12,7 +12,7 @@ import { lookOf } from "./look.js";
 import { attempt, notice } from "./notices.js";
 import { Sliders } from "./sliders.js";
 import { Subject } from "./subject.js";
-import { Viewer } from "./viewer.js";
+import { lookKeys, Viewer } from "./viewer.js";
 
 export class PictureView {
   name = "pictures";
@@ -24,9 +24,9 @@ export class PictureView {
   }
 
   async open() {
-    this.takeKeys = lend("Picture", this.#keys());
+    this.returns = [lend("paint", this.#paintKeys()), lend("look", lookKeys(this)), lend("picture", this.#keys())];
     const { list } = this.studio;
-    const [subject] = await Promise.all([Subject.ofRun(this.n), list.pictures.length ? null : list.restart(new URLSearchParams("sort=doubt"))]);
+    const [subject] = await Promise.all([Subject.ofRun(this.n, this.studio.run.stage_titles), list.pictures.length ? null : list.restart(new URLSearchParams("sort=doubt"))]);
     if (this.isClosed) return;
     this.subject = subject;
     this.studio.last = this.n;
@@ -42,7 +42,7 @@ export class PictureView {
 
   close() {
     this.isClosed = true;
-    this.takeKeys?.();
+    for (const take of this.returns ?? []) take();
     this.film?.close();
     this.climb?.close();
     this.viewer?.close();
@@ -61,9 +61,9 @@ export class PictureView {
     const folder = id.includes("/") ? id.slice(0, id.lastIndexOf("/") + 1) : "";
     this.status = el("span.status");
     this.place = el("span.quiet");
-    this.accept = button("Accept", () => this.#judge("accepted"), { key: "a", kind: "accept" });
-    this.reject = button("Reject", () => this.#judge("rejected"), { key: "r", kind: "reject" });
-    this.reopen = button("Reopen", () => this.#judge("open"), { key: "u", title: "Neither accepted nor rejected (u)" });
+    this.accept = button("Accept", () => this.#judge("accepted"), { key: "a", kind: "accept", title: "The mask is good: it is exported (a)" });
+    this.reject = button("Reject", () => this.#judge("rejected"), { key: "r", kind: "reject", title: "The mask is no good: it is left out of exports and training (r)" });
+    this.reopen = button("Clear", () => this.#judge("open"), { key: "u", title: "Take the verdict back: the picture is neither accepted nor rejected (u)" });
     const head = el("header", {},
       el("div.walk", {}, el("a.back", { href: "#/pictures", onclick: (event) => { event.preventDefault(); this.#back(); } }, "‹ All pictures"), el("span.spring"),
         this.place, button("‹", () => this.#walk(-1), { kind: "icon", title: "Previous picture (←)", aria: { label: "Previous picture" } }), button("›", () => this.#walk(1), { kind: "icon", title: "Next picture (→)", aria: { label: "Next picture" } })),
@@ -105,7 +105,7 @@ export class PictureView {
     await attempt(async () => {
       try {
         this.#reviewed(await api.setStatus(this.n, status, this.subject.facts.revision));
-        notice({ accepted: "Accepted.", rejected: "Rejected.", open: "Open again." }[status]);
+        notice({ accepted: "Accepted.", rejected: "Rejected.", open: "The verdict is taken back." }[status]);
       } catch (error) {
         if (error.status === 409) {
           this.#reviewed({ status: error.body.status, revision: error.body.revision });
@@ -141,28 +141,26 @@ export class PictureView {
   }
 
   #keys() {
-    const look = () => this.viewer?.look;
-    return [
-      { keys: ["ArrowLeft", "ArrowRight"], does: "previous and next picture", run: (key) => this.#walk(key === "ArrowLeft" ? -1 : 1) },
-      { keys: ["a"], does: "accept", run: () => this.#judge("accepted") },
-      { keys: ["r"], does: "reject", run: () => this.#judge("rejected") },
-      { keys: ["u"], does: "open again: neither accepted nor rejected", run: () => this.#judge("open") },
-      { keys: ["b"], does: "brush, and the brush away again", run: () => (this.editor?.isOpen && this.editor.tool === "brush" ? this.editor.done() : this.editor?.take("brush")) },
-      { keys: ["e"], does: "eraser: paints background", run: () => this.editor?.take("eraser") },
-      { keys: ["d"], does: "paint undecided (255)", run: () => this.editor?.take("undecided") },
-      { keys: ["g"], does: "fill an area", run: () => this.editor?.take("fill") },
-      { keys: ["[", "]"], does: "smaller and larger brush", run: (key) => this.editor?.resize(key === "[" ? 0.8 : 1.25) },
-      { keys: ["1", "2", "3", "4", "5", "6", "7", "8", "9"], does: "map of one class alone; with the brush in hand, the class to paint", run: (key) => this.#number(key) },
-      { keys: ["z"], does: "undo", run: () => this.editor?.undo() },
-      { keys: ["Shift+Z"], does: "redo", run: () => this.editor?.redo() },
-      { keys: ["s"], does: "save the corrected mask", run: () => this.editor?.save() },
-      { keys: [" "], does: "play the climb, and stop it", run: () => this.film?.toggle() },
-      { keys: [",", "."], does: "previous and next layer", run: (key) => this.viewer?.walk(key === "," ? -1 : 1) },
-      { keys: ["v"], does: "side by side", run: () => look()?.set({ isSideBySide: !look().isSideBySide }) },
-      { keys: ["h"], does: "hide the colours, and show them", run: () => this.viewer?.toggleColours() },
-      { keys: ["+", "-"], does: "zoom (also the wheel; drag to move)", run: (key) => this.viewer?.stage.zoomBy(key === "+" ? 1.5 : 1 / 1.5) },
-      { keys: ["f"], does: "fit the window", run: () => this.viewer?.stage.fit() },
-      { keys: ["Escape"], does: "brush away; then back to all pictures", run: () => this.#escape() },
-    ];
+    return {
+      walk: (key) => this.#walk(key === "ArrowLeft" ? -1 : 1),
+      accept: () => this.#judge("accepted"),
+      reject: () => this.#judge("rejected"),
+      reopen: () => this.#judge("open"),
+      number: (key) => this.#number(key),
+      escape: () => this.#escape(),
+    };
+  }
+
+  #paintKeys() {
+    return {
+      brush: () => (this.editor?.isOpen && this.editor.tool === "brush" ? this.editor.done() : this.editor?.take("brush")),
+      eraser: () => this.editor?.take("eraser"),
+      undecided: () => this.editor?.take("undecided"),
+      fill: () => this.editor?.take("fill"),
+      size: (key) => this.editor?.resize(key === "[" ? 0.8 : 1.25),
+      undo: () => this.editor?.undo(),
+      redo: () => this.editor?.redo(),
+      save: () => this.editor?.save(),
+    };
   }
 }

@@ -8,20 +8,11 @@ import { api } from "./api.js";
 
 export const LIVE = "live"; // the stage of a climb that was made here
 
-const NAMES = { baseline: "CAM", localize: "AdvCAM", live: "AdvCAM, live" };
-
-/** Name of a stage for people; those that refine maps are called by their method. */
-export function stageTitle(key) {
-  if (NAMES[key]) return NAMES[key];
-  const method = key.replace(/^refine-/, "");
-  return method === "affinity" ? "Affinity" : method === key ? key : method.toUpperCase();
-}
-
-/** What a stage did, in one sentence. */
-export function stageHint(key) {
+/** What a stage did, in one sentence. @param {Stage} stage */
+export function stageHint({ key, title, steps }) {
   if (key === "baseline") return "Where the classifier looks, before any climb";
-  if (key.startsWith("refine-")) return `Maps refined by ${stageTitle(key)}`;
-  return "Maps of the climb, at the step of the slider";
+  if (key.startsWith("refine-")) return `Maps refined by ${title}`;
+  return steps > 1 ? "Maps of the climb, at the step of the slider" : `Maps of ${title}`;
 }
 
 export class Subject {
@@ -29,19 +20,20 @@ export class Subject {
   #maps = new Map();
   #masks = new Map();
 
-  /** @param {{name: string, width: number, height: number, imageUrl: string, n: number | null, drop: string | null, facts: any}} what */
+  /** @param {{name: string, width: number, height: number, imageUrl: string, n: number | null, drop: string | null, facts: any, titles?: Record<string, string>}} what */
   constructor(what) {
     Object.assign(this, what);
     for (const [key, { steps, classes }] of Object.entries(what.facts.stages ?? {})) {
-      if (classes.length) this.stages.push({ key, title: stageTitle(key), steps: Math.max(1, steps) });
+      if (classes.length) this.stages.push({ key, title: what.titles[key] ?? key, steps: Math.max(1, steps) });
     }
     const most = 1.5e6; // pixels that a slider decides at once; of larger pictures it takes every second, third, ..
     this.stride = Math.ceil(Math.sqrt((this.width * this.height) / most));
   }
 
-  static async ofRun(n) {
+  /** @param {number} n @param {Record<string, string>} titles of the stages */
+  static async ofRun(n, titles) {
     const facts = await api.picture(n);
-    return new Subject({ name: facts.id, width: facts.width, height: facts.height, imageUrl: api.imageUrl(n), n, drop: null, facts });
+    return new Subject({ name: facts.id, width: facts.width, height: facts.height, imageUrl: api.imageUrl(n), n, drop: null, facts, titles });
   }
 
   static ofDrop({ drop, name, width, height, predictions }) {
@@ -83,7 +75,7 @@ export class Subject {
   /** Maps of a climb that was made here. @param {import("./maps.js").Maps} maps */
   addClimb(maps) {
     this.#maps.set(LIVE, Promise.resolve(maps));
-    this.stages = [...this.stages.filter(({ key }) => key !== LIVE), { key: LIVE, title: this.isOfRun ? stageTitle(LIVE) : "AdvCAM", steps: maps.steps }];
+    this.stages = [...this.stages.filter(({ key }) => key !== LIVE), { key: LIVE, title: this.isOfRun ? "AdvCAM, live" : "AdvCAM", steps: maps.steps }];
   }
 
   #once(known, key, load) {

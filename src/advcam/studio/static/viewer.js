@@ -219,3 +219,16 @@ export class Viewer extends EventTarget {
       el("span.spring"), this.paint, this.sides);
   }
 }
+
+/** What the keys for looking do in a view that has a viewer and a film, once it has them. */
+export function lookKeys(view) {
+  const look = () => view.viewer?.look;
+  return {
+    layer: (key) => view.viewer?.walk(key === "," ? -1 : 1),
+    sides: () => look()?.set({ isSideBySide: !look().isSideBySide }),
+    colours: () => view.viewer?.toggleColours(),
+    play: () => view.film?.toggle(),
+    zoom: (key) => view.viewer?.stage.zoomBy(key === "+" ? 1.5 : 1 / 1.5),
+    fit: () => view.viewer?.stage.fit(),
+  };
+}
