@@ -127,6 +127,15 @@ def test_predictions_that_are_damaged(tmp_path: Path) -> None:
         assert (album.final_mask("a.png") == drawn_mask(0)).all()
 
 
+@pytest.mark.parametrize("name", ["x/" * 3000 + "nowhere", "x" * 300, "a\0b", "../" * 40 + "nowhere"])
+def test_pictures_that_no_disk_can_hold(tmp_path: Path, name: str) -> None:
+    run = write_run(tmp_path, {"a": drawn_mask(0)})
+    settings = json.loads((run / "settings.json").read_bytes()) | {"inputs": [name]}
+    (run / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(SettingError, match="was made of, is not there"):
+        open_album(run)
+
+
 def test_pictures_alone(world: Path, tmp_path: Path) -> None:
     album = open_album(world / "photos", tmp_path / "work")
     assert (album.kind, len(album.samples), dict(album.classes)) == ("pictures", 3, {})

@@ -1,6 +1,7 @@
 """Where the pictures of a run are now: paths of its settings count from where its command was started."""
 
 import glob
+from contextlib import suppress
 from pathlib import Path
 
 from advcam.errors import SettingError
@@ -21,14 +22,20 @@ def found_again(path: Path, run: Path) -> Path:
     Raises:
         SettingError: It leads nowhere.
     """
-    if path.exists() or glob.has_magic(str(path)):
+    if _is_there(path) or glob.has_magic(str(path)):
         return path
     above = run.resolve().parents[:_UPWARDS]
     tried = [*([] if path.is_absolute() else [up / path for up in above]), *[up / path.name for up in above]]
-    there = next((one for one in tried if one.exists()), None)
+    there = next(filter(_is_there, tried), None)
     if there is None:
         raise SettingError(
             f"{path}, which {run} was made of, is not there; start the command in the folder where the run was made, "
             f"or put {path.name} beside the run"
         )
     return there
+
+
+def _is_there(path: Path) -> bool:
+    with suppress(OSError):  # a name that is too long for the disk
+        return path.exists()
+    return False
