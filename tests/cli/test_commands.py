@@ -255,6 +255,18 @@ def test_help_and_an_unknown_command(capsys: pytest.CaptureFixture[str]):
     assert "localize" in error_line(capsys)
 
 
+def test_the_help_of_localize_begins_with_what_a_newcomer_needs(capsys: pytest.CaptureFixture[str]):
+    assert run(["localize", "--help"]) == 0
+    words = capsys.readouterr().out
+    titles = re.findall(r"╭─ (.+?) ─", words)
+    groups = ["Pictures and labels", "Masks", "Climb", "Classifier", "Work", "Many machines"]
+    assert titles == ["Arguments", *groups], "no option is left in a group without a name"
+    parts = re.split(r"╭─ .+? ─+╮", words)[2:]
+    firsts = [re.findall(r"^│ [ *]*(--[a-z-]+)", part, re.MULTILINE) for part in parts]
+    assert firsts[0][:2] == ["--labels", "--out"]
+    assert [first[0] for first in firsts[1:5]] == ["--threshold", "--effort", "--model", "--dry-run"]
+
+
 def test_help_waits_for_nothing_heavy() -> None:
     """The commands are imported without torch, so that --help and a typo are answered at once."""
     code = "import sys, advcam.cli.app; print('torch' in sys.modules)"

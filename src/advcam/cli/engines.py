@@ -5,12 +5,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from advcam.errors import SettingError
 
 if TYPE_CHECKING:
     from advcam.pipeline.shards import Engine
+
+_GROUP = Group("Many machines", sort_key=6)
 
 
 @Parameter(name="*")
@@ -20,19 +22,29 @@ class Engines:
 
     engine: Annotated[
         Literal["local", "ray"],
-        Parameter(help="Who works on the pictures: this process, or the workers of a Ray cluster (advcam[ray])."),
+        Parameter(
+            group=_GROUP, help="Who works on the pictures: this process, or the workers of a Ray cluster (advcam[ray])."
+        ),
     ] = "local"
     address: Annotated[
         str | None,
-        Parameter(help="With --engine ray: a running cluster, auto or HOST:PORT; one on this machine when left away."),
+        Parameter(
+            group=_GROUP,
+            help="With --engine ray: a running cluster, auto or HOST:PORT; one on this machine when left away.",
+        ),
     ] = None
     workers: Annotated[
-        int | None, Parameter(help="With --engine ray: most workers; as many as there is room for when left away.")
+        int | None,
+        Parameter(group=_GROUP, help="With --engine ray: most workers; as many as there is room for when left away."),
     ] = None
-    worker_cpus: Annotated[int | None, Parameter(help="With --engine ray: cores of a worker; 1 when left away.")] = None
+    worker_cpus: Annotated[
+        int | None, Parameter(group=_GROUP, help="With --engine ray: cores of a worker; 1 when left away.")
+    ] = None
     worker_gpus: Annotated[
         float | None,
-        Parameter(help="With --engine ray: GPUs of a worker, 0.5 where two share one; 1 with --device cuda."),
+        Parameter(
+            group=_GROUP, help="With --engine ray: GPUs of a worker, 0.5 where two share one; 1 with --device cuda."
+        ),
     ] = None
 
 

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from advcam.datasets.synthetic.catalogue import write_dataset
+from advcam.pipeline.chain.pictures import read_pictures
+from advcam.pipeline.chain.settings import DataSettings
 from advcam.pipeline.chain.stage import State
 from advcam.pipeline.chain.training import LoopWatch, facts_of
 from advcam.training.classifier import TrainedClassifier
@@ -65,3 +68,14 @@ def test_shares_say_of_how_many_pictures() -> None:
     assert facts["top 1"] == "100 % of 3 held-out pictures", "the broken one was not measured"
     assert facts["training loss"] == "0.2500"
     assert dict(facts_of(trained, held_out[:1]))["top 1"] == "100 % of 1 held-out picture"
+
+
+def test_a_table_beside_the_folders_is_said_not_to_be_read(tmp_path: Path) -> None:
+    root = tmp_path / "pictures"
+    write_dataset("folders", root, 12)
+    settings = DataSettings(root=root, train="train", val="val")
+    assert read_pictures(settings).notes == ()
+    table = tmp_path / "labels.csv"
+    table.write_text("image,labels\n")
+    (note,) = read_pictures(settings).notes
+    assert note == f"the names of the folders are the classes; {table} is not read: put it into {root} if it counts"

@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from advcam.cli import app as commands
+from advcam.cli import localize as localizing
 from advcam.pipeline.chain.recipe_file import parse_chain
 from advcam.pipeline.config import LocalizeSettings, localize_settings
 from advcam.pipeline.predicting.settings import PredictSettings, predict_settings
@@ -52,7 +53,7 @@ _OUTPUTS = st.fixed_dictionaries(
 def parsed(command: str, monkeypatch: pytest.MonkeyPatch) -> list[LocalizeSettings]:
     """The settings that a command line of localize comes to."""
     found: list[LocalizeSettings] = []
-    monkeypatch.setattr(commands, "_localize", lambda settings, *_: found.append(settings) or 0)
+    monkeypatch.setattr(localizing, "_localize", lambda settings, *_: found.append(settings) or 0)
     program, *words = shlex.split(command)
     assert program == "advcam"
     commands.app(words, exit_on_error=False, result_action="return_value")

@@ -61,13 +61,22 @@ def read_pictures(data: DataSettings, learn: bool = True) -> Pictures:
     if not learn:
         return Pictures(data, dataset, (), (), masks, labelled)
     train = samples_of(dataset, data.train or "", data.root)
+    told = _unread_table(dataset)
     if data.val is not None:
-        return Pictures(data, dataset, train, samples_of(dataset, data.val, data.root), masks, labelled)
+        return Pictures(data, dataset, train, samples_of(dataset, data.val, data.root), masks, labelled, told)
     kept, held = hold_out(train, data.holdout)
     note = "no picture is held out: the last epoch is kept"
     if held:
         note = f"{counted(len(held), 'picture')} of {data.train} held out to choose the epoch"
-    return Pictures(data, dataset, kept, held, masks, labelled, (note,))
+    return Pictures(data, dataset, kept, held, masks, labelled, (*told, note))
+
+
+def _unread_table(dataset: Dataset) -> tuple[str, ...]:
+    """A note where the folders give the classes, and a table of labels lies beside their root, which nobody reads."""
+    table = dataset.root.resolve().parent / "labels.csv"
+    if dataset.layout != "folders" or not table.is_file():
+        return ()
+    return (f"the names of the folders are the classes; {table} is not read: put it into {dataset.root} if it counts",)
 
 
 def with_test(pictures: Pictures) -> Pictures:
