@@ -22,7 +22,7 @@ def found_again(path: Path, run: Path) -> Path:
     Raises:
         SettingError: It leads nowhere.
     """
-    if _is_there(path) or glob.has_magic(str(path)):
+    if _is_there(path, patterns=True):
         return path
     above = run.resolve().parents[:_UPWARDS]
     tried = [*([] if path.is_absolute() else [up / path for up in above]), *[up / path.name for up in above]]
@@ -35,7 +35,7 @@ def found_again(path: Path, run: Path) -> Path:
     return there
 
 
-def _is_there(path: Path) -> bool:
-    with suppress(OSError):  # a name that is too long for the disk
-        return path.exists()
+def _is_there(path: Path, patterns: bool = False) -> bool:
+    with suppress(OSError):  # a name, or a pattern, that is too long for the disk
+        return path.exists() or (patterns and glob.has_magic(str(path)))
     return False
