@@ -66,7 +66,8 @@ def picture_size(height: Any, width: Any, where: str) -> tuple[int, int]:  # noq
     """
     if not all(type(side) is int and 1 <= side <= MOST_PIXELS for side in (height, width)):
         raise DatasetError(
-            f"{where}: the picture is {width!r} wide and {height!r} high; both are whole numbers from 1 to {MOST_PIXELS:,}"
+            f"{where}: the picture is {width!r} wide and {height!r} high; both are whole numbers from 1 to "
+            f"{MOST_PIXELS:,}"
         )
     if height * width > MOST_PIXELS:
         raise DatasetError(

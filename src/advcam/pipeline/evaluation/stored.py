@@ -54,8 +54,8 @@ def _check(result: Evaluation) -> None:
 def _row(content: Mapping[str, Any]) -> Row:
     threshold = None if content["threshold"] is None else float(content["threshold"])
     scores = {str(name): _number(score) for name, score in content["scores"].items()}
-    words = (str(content[name]) for name in ("name", "supervision", "detail"))
-    return Row(*words, threshold, scores, _number(content["low"]), _number(content["high"]))
+    name, supervision, detail = (str(content[key]) for key in ("name", "supervision", "detail"))
+    return Row(name, supervision, detail, threshold, scores, _number(content["low"]), _number(content["high"]))
 
 
 def _cell(content: Any, count: int) -> tuple[int, int, int]:  # noqa: ANN401, whatever the file holds
