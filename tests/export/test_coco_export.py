@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,6 +71,18 @@ def test_undecided_pixels_are_a_crowd_of_a_category_of_their_own(tmp_path):
     decided = [annotated(np.ones((3, 4)), tmp_path, "decided.png")]
     coco = coco_of(export(Coco(), decided, tmp_path / "decided") / "annotations/instances_default.json")
     assert list(coco.cats) == [1, 2, 3]
+
+
+@INSTANCES
+def test_ids_without_an_extension_get_that_of_their_file(format_, tmp_path):
+    """As those of PASCAL VOC; trainers look for the file."""
+    made = annotated(scene(), tmp_path, "JPEGImages/2007_000032.jpg")
+    made = replace(made, id="2007_000032", name="2007_000032")
+    assert made.file_name == "2007_000032.jpg"
+    out = export(format_, [made], tmp_path / "out")
+    assert coco_of(out / "annotations/instances_default.json").imgs[1]["file_name"] == "2007_000032.jpg"
+    (found,) = format_.read(out, CLASSES)
+    assert found.name == "2007_000032.jpg"
 
 
 @INSTANCES

@@ -37,6 +37,11 @@ class AnnotatedPicture:
         height, width = self.mask.shape
         return height, width
 
+    @property
+    def file_name(self) -> str:
+        """Path of the picture file: its id, with the extension that the ids of some data sets lack."""
+        return self.id if self.id.endswith(self.path.suffix) else self.id + self.path.suffix
+
 
 @dataclass(frozen=True, eq=False)
 class ImportedMask:

@@ -100,7 +100,7 @@ class ResultsWriter(Writer):
     def _entry(self, region: Region, picture: AnnotatedPicture) -> Entry:
         return {
             "image_id": self._pictures,
-            "file_name": picture.id,
+            "file_name": picture.file_name,
             "category_id": region.number,
             "bbox": bounds(region),
             "score": 1.0 if region.score is None else round(region.score, _DECIMALS),

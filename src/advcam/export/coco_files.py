@@ -51,7 +51,7 @@ class ListFile:
 def image_entry(picture: AnnotatedPicture, id_: int) -> Entry:
     """A picture as COCO lists it."""
     height, width = picture.size
-    return {"id": id_, "file_name": picture.id, "width": width, "height": height}
+    return {"id": id_, "file_name": picture.file_name, "width": width, "height": height}
 
 
 def category_entries(classes: Classes) -> list[Entry]:

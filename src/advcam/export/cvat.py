@@ -44,7 +44,7 @@ class CvatWriter(Writer):
 
     def add(self, picture: AnnotatedPicture) -> None:
         """Write the masks of a picture."""
-        name = picture.id if picture.id.endswith(picture.path.suffix) else picture.id + picture.path.suffix
+        name = picture.file_name
         if not holds(name):
             raise SettingError(
                 f"the name of {picture.path} has control characters, which XML cannot hold; rename the file"

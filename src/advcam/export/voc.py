@@ -194,7 +194,7 @@ def _object_mask(picture: AnnotatedPicture, found: Sequence[Region]) -> Mask:
 
 def _annotation(picture: AnnotatedPicture, found: Sequence[Region], classes: Classes) -> bytes:
     """The XML of a picture."""
-    path, (height, width) = PurePosixPath(picture.id), picture.size
+    path, (height, width) = PurePosixPath(picture.file_name), picture.size
     root = ET.Element("annotation")
     _put(root, folder="" if path.parent == PurePosixPath() else path.parent, filename=path.name)
     _put(ET.SubElement(root, "source"), database="advcam")

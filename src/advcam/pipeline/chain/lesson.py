@@ -27,7 +27,7 @@ class Lesson:
         masked: Pictures with masks; in semi-supervised training the strong ones.
         weak: The others, in semi-supervised training.
         supervision: In words.
-        true_masks: How many of the masks are true ones.
+        true_masks: How many of the masks are true ones, those that people corrected included.
     """
 
     masked: Masked
@@ -59,14 +59,15 @@ def lesson(
         written = written_masks(folder, dataset, samples, names)
         there = written.of(samples)
         weights = _confidences(folder / CONFIDENCE, there, written.by_hand) if settings.confidence_weights else {}
-        return Lesson(Masked(there, written, weights), None, _in_words(folder, there, written), 0)
+        return Lesson(Masked(there, written, weights), None, _in_words(folder, there, written), len(written.by_hand))
     strong, rest = strong_samples(dataset, samples, settings.strong, settings.strong_seed)
     if not rest:
         raise SettingError(f"segment.strong={settings.strong} leaves no weak picture; name fewer, or leave semi out")
     written = written_masks(folder, dataset, rest, names)
     there = written.of(rest)
     words = f"{counted(len(strong), 'true mask')}, and {_in_words(folder, there, written)}"
-    return Lesson(Masked(strong, TrueMasks(dataset)), Masked(there, written), words, len(strong))
+    by_people = len(strong) + len(written.by_hand)
+    return Lesson(Masked(strong, TrueMasks(dataset)), Masked(there, written), words, by_people)
 
 
 def _in_words(folder: Path, there: Sequence[Sample], written: WrittenMasks) -> str:

@@ -93,6 +93,7 @@ class SegmentationStages:
         _check_classes(self.chosen, names, self.dataset)
         masks = given if given is not None else self.out / PSEUDO
         taught = lesson(self.chosen, self.dataset, self.pictures.masks, masks, names)
+        watcher.say(f"{SEGMENT}: learns {taught.supervision}")
         folder, device = self.out / "segmenter", self.settings.device
         return segment(self.chosen, taught, names, self.dataset, folder, device, watcher, self.engine)
 

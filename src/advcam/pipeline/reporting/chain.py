@@ -8,6 +8,7 @@ from pathlib import Path
 from advcam.attribution.registry import METHODS
 from advcam.errors import AdvcamError
 from advcam.pipeline.album.chain_run import PREDICTIONS, PSEUDO, ChainAlbum
+from advcam.pipeline.chain.carding import LEARNT_FROM
 from advcam.pipeline.chain.localizing import BASELINE
 from advcam.pipeline.chain.localizing import NAME as LOCALIZE
 from advcam.pipeline.chain.pictures import read_pictures, with_test
@@ -35,11 +36,12 @@ from advcam.store.places import Place
 
 _TITLE, _GIVEN_MASKS = "From image labels to masks", "From masks to a segmentation network"
 _MASKS_INTRO = (
-    "The pictures came with the names of what they show, and nothing says where. A classifier that knows the names is "
+    "The pictures came with the names of what they show, not where it is. A classifier that knows the names is "
     "asked where it looks (the maps); the maps are grown, sharpened, and cut into masks, one class a pixel."
 )
 _NETWORK_INTRO = (
-    "A segmentation network then learns the masks as if people had drawn them, and is shown other pictures."
+    "A segmentation network then learns the masks, those that people corrected in place of the others, and is shown "
+    "other pictures."
 )
 _GIVEN_INTRO = "A segmentation network learns masks that were made before, and is then shown other pictures."
 
@@ -171,8 +173,13 @@ class ChainReport:
         masks, tested = self.scored
         tiles = tile(masks, BASELINE, f"where the classifier looks ({self._method(BASELINE)})")
         tiles += tile(masks, LOCALIZE, f"the maps ({self._method(LOCALIZE)})")
-        tiles += tile(masks, PSEUDO, "the finished masks")
-        return tiles + tile(tested, SEGMENT, "the segmentation network")
+        tiles += tile(masks, PSEUDO, f"the finished masks{self._fact(PSEUDO, 'chosen', 'threshold: ')}")
+        return tiles + tile(tested, SEGMENT, f"the segmentation network{self._fact(SEGMENT, LEARNT_FROM, 'learnt: ')}")
+
+    def _fact(self, stage: str, name: str, words: str) -> str:
+        """What a stage says of itself, in brackets."""
+        facts = next((dict(record.facts) for record in self.records if record.name == stage), {})
+        return f" ({words}{facts[name]})" if name in facts else ""
 
     def _sections(self) -> Sections:
         masks, tested = self.scored
