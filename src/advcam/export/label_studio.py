@@ -39,7 +39,7 @@ _BROWSERS_SHOW = (".apng", ".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".
 _README = """\
 Masks for Label Studio
 
-1. Start Label Studio so that it may serve the pictures of this folder, FOLDER:
+1. Start Label Studio so that it may serve the pictures of this folder (FOLDER, wherever it lies):
      export LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true
      export LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT=FOLDER
      label-studio start

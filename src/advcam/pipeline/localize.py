@@ -284,11 +284,11 @@ class _Job:
                 summary.skipped += result.skipped
 
     def _report_summary(self, summary: Summary, finished: int, command: str) -> ReportSummary:
-        computed = counted(summary.computed, "picture")
+        took = f"{summary.seconds:g} s for {counted(summary.computed, 'picture')} computed in the last session"
         facts = [
             *facts_of(self.settings, self.classifier, self.method),
             ("Pictures", f"{finished} finished, {len(summary.skipped)} skipped"),
-            ("Time", f"{summary.seconds:g} s for {computed} computed in the last session"),
+            *([("Time", took)] if summary.computed else []),
             ("advcam", advcam.__version__),
             *([("Command", command)] if command else []),
         ]
