@@ -7,7 +7,7 @@ import httpx
 import pytest
 import torch
 from drawn_studio_run import write_drawn_run
-from page_driver import Page, chromium
+from page_driver import Page, chromium, close_window
 from selenium.webdriver import Chrome
 from shown_runs import served, studio_of, wait_until
 
@@ -59,9 +59,10 @@ def corrections(drawn_studio: Studio, server: httpx.Client) -> Corrections:
 @pytest.fixture
 def page(browser: Chrome, server: httpx.Client, corrections: Corrections) -> Iterator[Page]:
     """A page that was just opened; after the test nothing was complained of and nothing came from elsewhere."""
-    while len(browser.window_handles) > 1:
-        browser.close()
-        browser.switch_to.window(browser.window_handles[0])
+    first, *others = browser.window_handles
+    browser.switch_to.window(first)
+    for window in others:
+        close_window(browser, window)
     page = Page(browser, str(server.base_url).rstrip("/"))
     page.set_screen(*SCREEN)
     page.open("#/pictures", anew=True)

@@ -50,6 +50,11 @@ def chromium(folder: Path) -> Iterator[Chrome]:
         driver.quit()
 
 
+def close_window(browser: Chrome, window: str) -> None:
+    """Close another window than the current one, whatever its page is doing: the driver itself would wait for that."""
+    browser.execute_cdp_cmd("Target.closeTarget", {"targetId": window})
+
+
 class Page:
     """A page of the studio in a browser.
 

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 import skimage.data
-from page_driver import Page
+from page_driver import Page, close_window
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -374,7 +374,7 @@ def test_unsaved_work_is_not_left_behind_silently(page: Page, drawn_studio: Stud
     page.press(Keys.ARROW_RIGHT)
     page.says("dialog", "Save what you painted?")
     page.press(Keys.ESCAPE)
-    assert page.browser.current_url.endswith("#/picture/0")
+    page.wait("return document.querySelector('dialog[open]') === null && location.hash === '#/picture/0'")
     page.press(Keys.ESCAPE, Keys.ARROW_RIGHT)
     page.find("dialog button[value=save]").click()
     page.wait("return document.querySelector('dialog') === null && !document.querySelector('.unsaved')")
@@ -400,8 +400,9 @@ def test_two_tabs_on_one_mask_lose_nothing(page: Page, drawn_studio: Studio, cor
     other.press("s")
     other.says(".meta", "Corrected")
     theirs = corrections.mask(id_)
-    page.browser.close()
+    second = page.browser.current_window_handle
     page.browser.switch_to.window(first)
+    close_window(page.browser, second)
     page.press("s")
     page.says("dialog", "Another tab changed this picture meanwhile")
     page.find(f"dialog button[value={answer}]").click()
@@ -526,8 +527,9 @@ def test_a_climb_ends_with_its_page(page: Page, drawn_studio: Studio, monkeypatc
     elif leave == "another site":
         page.browser.get("about:blank")
     else:
-        page.browser.close()  # as a crash: the page itself can say nothing any more
+        here = page.browser.current_window_handle
         page.browser.switch_to.window(first)
+        close_window(page.browser, here)  # as a crash: the page itself can say nothing any more
     wait_until(lambda: last_job(drawn_studio).state == "cancelled")
     page.browser.switch_to.window(first)
 
