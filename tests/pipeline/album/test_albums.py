@@ -102,7 +102,13 @@ def test_a_localization(world: Path) -> None:
         assert row.attribution.steps is not None
         numbers = tuple(album.number_of(one) for one in row.attribution.class_ids)
         assert album.labels(sample.id) == numbers
-        assert set(np.unique(album.final_mask(sample.id))) <= {0, *numbers}
+        mask, maps = album.final_mask(sample.id), row.attribution.upsample()
+        assert set(np.unique(mask)) <= {0, *numbers}
+        objects = album.objects(sample.id)
+        assert sum(int(one.mask.sum()) for one in objects) == (mask > 0).sum()
+        for one in objects:
+            assert (mask[one.mask] == one.class_id + 1).all()
+            assert one.score == pytest.approx(maps[numbers.index(one.class_id + 1)][one.mask].mean())
     assert album.truth("c.jpg") is None
     assert album.true_boxes("c.jpg") == ()
     assert album.disagreement("c.jpg") is None

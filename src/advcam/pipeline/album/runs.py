@@ -6,6 +6,8 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from advcam.datasets.catalogue import open_dataset
 from advcam.datasets.dataset import Dataset
 from advcam.datasets.labels import label_samples
@@ -18,8 +20,9 @@ from advcam.pipeline.config import LocalizeSettings, kept_settings
 from advcam.pipeline.lost_rows import PREDICTIONS
 from advcam.pipeline.predicting.settings import PredictSettings
 from advcam.pipeline.targets import evenly, samples_of
+from advcam.pseudo.objects import instances
 from advcam.store.maps import MapStore
-from advcam.types import Sample
+from advcam.types import Instance, Sample
 from advcam.untrusted import read_json
 
 _CLASSES, _MASKS = "classes.json", "masks"
@@ -59,6 +62,18 @@ class LocalizeAlbum(Album):
         row = self.maps(LOCALIZE, id_)
         class_ids = () if row is None else row.attribution.class_ids
         return tuple(number for one in class_ids if (number := self.number_of(one)) is not None)
+
+    def own_objects(self, id_: str) -> tuple[Instance, ...] | None:
+        """The connected parts of the mask, each with the mean of its map as score; None where the maps are gone."""
+        row, mask = self.maps(LOCALIZE, id_), self.own_mask(id_)
+        if row is None or mask is None or mask.shape != tuple(row.attribution.image_size):
+            return None
+        numbers = {class_id + 1: self.number_of(class_id) for class_id in row.attribution.class_ids}
+        of_classes = np.zeros_like(mask)
+        for value, number in numbers.items():
+            of_classes[mask == number] = value
+        found = instances(row.attribution, of_classes)
+        return tuple(replace(one, class_id=(numbers[one.class_id + 1] or 1) - 1) for one in found)
 
 
 class PredictAlbum(Album):
