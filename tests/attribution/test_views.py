@@ -11,10 +11,11 @@ from counted import Sizes, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from literal import ToyNetwork
+from PIL import Image
 
 from advcam import CAM, AdvCAM, Classifier
-from advcam.attribution.views import Ahead, input_size, pixels
-from advcam.errors import SettingError
+from advcam.attribution.views import Ahead, as_images, input_size, pixels
+from advcam.errors import PictureError, SettingError
 
 # A grid of sizes
 
@@ -95,3 +96,15 @@ def test_every_picture_is_made_ready_once_and_few_are_kept(order: list[int], par
                 assert len(ahead.ready) <= 2 * len(wanted)
             start += part
     assert made == order
+
+
+@pytest.mark.parametrize(
+    "one", [Image.new("RGB", (32, 32)), np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32), np.uint8)]
+)
+def test_one_picture_is_no_list_of_pictures(one):
+    with pytest.raises(PictureError) as caught:
+        as_images(one)
+    assert str(caught.value) == (
+        "pictures are a list, with a list of classes for each, as in attribute([picture], [['cat']])"
+    )
+    assert len(as_images(np.zeros((2, 32, 32, 3), np.uint8))) == 2

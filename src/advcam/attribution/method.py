@@ -23,7 +23,7 @@ from advcam.attribution.batching import BatchSize, buckets, is_out_of_memory
 from advcam.attribution.fusion import FusedMap, Fusion, Triple
 from advcam.attribution.precision import Precision, as_said
 from advcam.attribution.response import Network, Record, ScaleMaps
-from advcam.attribution.views import MIN_SIDE, RESIZERS, Ahead, Picture, as_image, input_size, working_size
+from advcam.attribution.views import MIN_SIDE, RESIZERS, Ahead, Picture, as_images, input_size, working_size
 from advcam.errors import LabelError, ModelError, OutOfMemoryError, SettingError
 from advcam.types import Attribution
 
@@ -166,12 +166,12 @@ class Method(ABC):
             One Attribution for each picture, its classes in the order of the targets, each once.
 
         Raises:
-            PictureError: A picture of another type or shape.
+            PictureError: A picture of another type or shape, or one picture where a list of some belongs.
             LabelError: A class the classifier does not have, or another number of target lists than pictures.
             ModelError: The classifier answers NaN or infinity.
             OutOfMemoryError: Not even one pair fits into memory.
         """
-        images = [as_image(picture) for picture in pictures]
+        images = as_images(pictures)
         class_ids = self._class_ids(images, targets)
         fused = [[self._fused_map(image, c) for c in ids] for image, ids in zip(images, class_ids, strict=True)]
         # A caller may sit in no_grad or inference_mode; a climb needs gradients all the same.

@@ -56,6 +56,19 @@ def as_image(picture: Picture) -> Image.Image:
     raise PictureError(f"a picture is a PIL image or a uint8 array (H, W, 3) or (H, W); got {kind}")
 
 
+def as_images(pictures: Sequence[Picture]) -> list[Image.Image]:
+    """Pictures as RGB images.
+
+    Raises:
+        PictureError: One picture instead of several, or one of another kind.
+    """
+    if isinstance(pictures, Image.Image) or (isinstance(pictures, np.ndarray) and _is_rgb_or_grey(pictures.shape)):
+        raise PictureError(
+            "pictures are a list, with a list of classes for each, as in attribute([picture], [['cat']])"
+        )
+    return [as_image(picture) for picture in pictures]
+
+
 class Ahead:
     """Pictures at one scale, resized by other threads while the network is busy with those before.
 

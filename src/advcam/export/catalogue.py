@@ -32,9 +32,9 @@ def find_format(name: str) -> Format:
         SettingError: There is none; the message says which there are.
     """
     if name not in FORMATS:
-        near = difflib.get_close_matches(name.lower(), FORMATS, n=1)
+        near = difflib.get_close_matches(name.lower(), [*FORMATS, SCORE_MAPS], n=1)
         advice = f"; did you mean {near[0]!r}?" if near else ""
-        raise SettingError(f"there is no format {name!r}{advice} (they are {', '.join(FORMATS)})")
+        raise SettingError(f"there is no format {name!r}{advice} (they are {', '.join([*FORMATS, SCORE_MAPS])})")
     return FORMATS[name]
 
 
