@@ -16,7 +16,7 @@ from advcam.errors import SettingError
 
 #: Their weights are missing beside the facts, so nothing is ever accepted.
 REFUSED_AT_LAST = ("trained-classifier", "trained-segmenter")
-EXAMPLES = 30
+EXAMPLES = 15
 
 
 @pytest.fixture(scope="module", autouse=True)
