@@ -1,14 +1,14 @@
 """The pages of a run and of a comparison in a real browser: no error, nothing from elsewhere, no sideways scrolling."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browsers import chromium
 from PIL import Image
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import Chrome
 from test_chain_page import picture
 from test_sections import ALL
 
@@ -24,23 +24,14 @@ from advcam.report.compare_page import (
 
 pytestmark = pytest.mark.browser
 
-ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-             "--disable-background-networking", "--disable-component-update", "--disable-sync")  # fmt: skip
 BAD = "<script>alert(1)</script> a very long name " + "x" * 90
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    if not (shutil.which("/usr/bin/chromium") and shutil.which("/usr/bin/chromedriver")):
-        pytest.fail("browser tests need chromium: apt-get install chromium chromium-driver (Debian packages)")
-    options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = Chrome(options=options, service=ChromeService("/usr/bin/chromedriver"))
-    yield driver
-    driver.quit()
+    logs = {"browser": "ALL", "performance": "ALL"}
+    with chromium(tmp_path_factory.mktemp("chromium"), **{"goog:loggingPrefs": logs}) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")

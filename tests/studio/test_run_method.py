@@ -14,7 +14,7 @@ import advcam
 from advcam.pipeline.config import MethodSettings, ModelSettings
 from advcam.studio.access import Access
 from advcam.studio.app import create_app
-from advcam.studio.run_method import climb_settings, climb_steps, climb_words, method_title
+from advcam.studio.run_method import climb_settings, climb_steps, climb_words, title_of
 from advcam.studio.studio import Studio
 
 
@@ -75,7 +75,7 @@ def test_a_live_climb_takes_the_settings_of_the_run(run: Path) -> None:
 @pytest.mark.parametrize(("name", "title"), [("gradcam", "Grad-CAM"), ("advcam", "AdvCAM"), ("layercam", "LayerCAM")])
 def test_a_stage_is_called_by_the_method_of_the_run(run: Path, name: str, title: str) -> None:
     studio = _made_by(run, method=name)
-    assert method_title(studio.method) == title
+    assert title_of(studio.method) == title
     with TestClient(create_app(studio, Access()), base_url="http://localhost") as client:
         facts = client.get("/api/run").json()
     assert facts["stage_titles"] == {"localize": title}

@@ -17,6 +17,12 @@ def list_methods() -> list[str]:
     return list(METHODS)
 
 
+def method_title(name: str) -> str:
+    """What people call a method, by its name as `create_method` takes it; an unknown name stays as it is."""
+    method = METHODS.get(_key(name))
+    return name if method is None else method.title
+
+
 def create_method(name: str, classifier: Classifier, **settings: Any) -> Method:  # noqa: ANN401, each method's own
     """A method by its name, which may be written in any case and with `-` or `_`.
 
@@ -28,7 +34,7 @@ def create_method(name: str, classifier: Classifier, **settings: Any) -> Method:
     Raises:
         SettingError: An unknown name (the nearest are suggested) or an argument that the method does not take.
     """
-    key = name.lower().replace("-", "").replace("_", "")
+    key = _key(name)
     if key not in METHODS:
         near = difflib.get_close_matches(key, METHODS, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
@@ -43,6 +49,11 @@ def create_method(name: str, classifier: Classifier, **settings: Any) -> Method:
             f"away (in a recipe: localize={{method: {key}}})"
         )
     return method(classifier, **settings)
+
+
+def _key(name: str) -> str:
+    """A name as `METHODS` has it."""
+    return name.lower().replace("-", "").replace("_", "")
 
 
 def _settings_of(method: type[Method]) -> list[str]:

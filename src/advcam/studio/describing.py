@@ -31,7 +31,7 @@ from advcam.studio.answers import (
 from advcam.studio.listing import Wanted
 from advcam.studio.measuring import class_ious, picture_problem
 from advcam.studio.pictures import class_colours, seen_size
-from advcam.studio.run_method import climb_steps, climb_words, kept_localization, method_title
+from advcam.studio.run_method import climb_steps, climb_words, kept_localization, title_of
 from advcam.studio.studio import Studio
 from advcam.types import Box, Mask
 
@@ -89,7 +89,7 @@ def _stage_title(album: Album, stage: str) -> str:
         return CAM.title
     if stage == LOCALIZE:
         kept = kept_localization(album)
-        return method_title(None if kept is None else kept.method)
+        return title_of(None if kept is None else kept.method)
     name = stage.removeprefix("refine-")
     return name.capitalize() if name == "affinity" else name.upper()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from advcam.attribution.advcam import AdvCAM
 from advcam.attribution.effort import SCHEDULES
-from advcam.attribution.registry import METHODS
+from advcam.attribution.registry import method_title
 from advcam.attribution.settings import ClimbSettings
 from advcam.errors import AdvcamError
 from advcam.pipeline.album import Album
@@ -25,9 +25,9 @@ def kept_localization(album: Album) -> LocalizeSettings | None:
     return None
 
 
-def method_title(method: MethodSettings | None) -> str:
-    """Name of a method for people."""
-    return METHODS[method.method].title if method is not None and method.method in METHODS else AdvCAM.title
+def title_of(method: MethodSettings | None) -> str:
+    """Name for people of the method of a run; that of AdvCAM where the run does not say."""
+    return AdvCAM.title if method is None else method_title(method.method)
 
 
 def climb_settings(method: MethodSettings | None) -> dict[str, Any]:
@@ -59,7 +59,8 @@ def climb_words(method: MethodSettings | None) -> str:
     defaults = f"the defaults of {AdvCAM.title}"
     if method is None:
         return defaults
-    made = "as the run has them" if method.method == AdvCAM.name else f"the run's maps are of {method_title(method)}"
+    own = method.method == AdvCAM.name
+    made = "as the run has them" if own else f"the run's maps are of {method_title(method.method)}"
     return f"{defaults} ({made})"
 
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 import torch
 from drawn_studio_run import write_drawn_run
-from page_driver import Page, chromium, close_window
+from page_driver import Page, close_window, studio_browser
 from selenium.webdriver import Chrome
 from shown_runs import served, studio_of, wait_until
 
@@ -38,7 +38,7 @@ def server(drawn_studio: Studio) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     """A browser that has not seen the studio."""
-    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+    with studio_browser(tmp_path_factory.mktemp("chromium")) as driver:
         yield driver
 
 

@@ -1,14 +1,13 @@
 """Chromium on a page of the studio, and what its tests do there again and again."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pytest
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
+from browsers import chromium
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -16,38 +15,17 @@ from shown_runs import wait_until
 
 #: Seconds that a page may take to show something.
 PATIENCE = 15.0
-ARGUMENTS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @contextmanager
-def chromium(folder: Path) -> Iterator[Chrome]:
-    """A browser of its own, whose profile and downloads lie in a folder."""
-    if not (shutil.which("/usr/bin/chromium") and shutil.which("/usr/bin/chromedriver")):
-        pytest.fail("browser tests need chromium: apt-get install chromium chromium-driver (Debian packages)")
-    options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for argument in (*ARGUMENTS, f"--user-data-dir={folder / 'profile'}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    options.set_capability("unhandledPromptBehavior", "accept")  # "leave this page?" of a test that failed
-    driver = Chrome(options=options, service=ChromeService("/usr/bin/chromedriver"))
-    driver.set_script_timeout(60)
-    driver.execute_cdp_cmd(
-        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder / "downloads")}
-    )
-    try:
+def studio_browser(folder: Path) -> Iterator[Chrome]:
+    """A browser whose profile and downloads lie in a folder; a page that asks whether to leave it is left."""
+    with chromium(folder / "profile", unhandledPromptBehavior="accept") as driver:
+        driver.set_script_timeout(60)
+        driver.execute_cdp_cmd(
+            "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder / "downloads")}
+        )
         yield driver
-    finally:
-        driver.quit()
 
 
 def close_window(browser: Chrome, window: str) -> None:

@@ -191,13 +191,17 @@ class Album(ABC):
         Those that the run found, unless the mask was corrected: then its connected parts.
         """
         mask = self.final_mask(id_)
-        own = None if self.corrections.review(id_).mask is not None else self.own_objects(id_)
-        if own is not None and (mask is None or all(one.mask.shape == mask.shape for one in own)):
-            return own
-        return () if mask is None else tuple(mask_instances(mask))
+        return () if mask is None else self._objects_of(id_, mask)
 
-    def own_objects(self, id_: str) -> tuple[Instance, ...] | None:
-        """The objects that the run made of a picture; None where it made none of any."""
+    def _objects_of(self, id_: str, mask: Mask) -> tuple[Instance, ...]:
+        """The objects of a final mask that was read already."""
+        own = None if self.corrections.review(id_).mask is not None else self.own_objects(id_, mask)
+        if own is not None and all(one.mask.shape == mask.shape for one in own):
+            return own
+        return tuple(mask_instances(mask))
+
+    def own_objects(self, id_: str, mask: Mask) -> tuple[Instance, ...] | None:
+        """The objects that the run made of a picture with its own mask (H, W); None where it made none of any."""
         return None
 
     def confidence(self, id_: str) -> Mapping[int, float]:
@@ -214,7 +218,7 @@ class Album(ABC):
         if mask is None:
             return None
         path = self.sample(id_).path
-        return AnnotatedPicture(id_, self.names[id_], path, mask, self.objects(id_), self.labels(id_))
+        return AnnotatedPicture(id_, self.names[id_], path, mask, self._objects_of(id_, mask), self.labels(id_))
 
     def disagreement(self, id_: str) -> float | None:
         """How much the last maps and the first ones disagree about a picture: 1 - IoU of what they call foreground.

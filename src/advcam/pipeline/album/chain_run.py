@@ -100,10 +100,10 @@ class ChainAlbum(Album):
                     found.setdefault(row["image"], {})[number] = float(row["confidence"])
         return found
 
-    def own_objects(self, id_: str) -> tuple[Instance, ...] | None:
+    def own_objects(self, id_: str, mask: Mask) -> tuple[Instance, ...] | None:
         """Those of instances.json."""
-        entries, mask = self._instances.get(id_), self.own_mask(id_)
-        if entries is None or mask is None:
+        entries = self._instances.get(id_)
+        if entries is None:
             return None
         with suppress(LookupError, TypeError, ValueError, AttributeError, AdvcamError):  # the mask tells its parts
             return tuple(one for entry in entries if (one := self._object(entry, mask)) is not None)

@@ -22,7 +22,7 @@ from advcam.pipeline.predicting.settings import PredictSettings
 from advcam.pipeline.targets import evenly, samples_of
 from advcam.pseudo.objects import instances
 from advcam.store.maps import MapStore
-from advcam.types import Instance, Sample
+from advcam.types import Instance, Mask, Sample
 from advcam.untrusted import read_json
 
 _CLASSES, _MASKS = "classes.json", "masks"
@@ -63,10 +63,10 @@ class LocalizeAlbum(Album):
         class_ids = () if row is None else row.attribution.class_ids
         return tuple(number for one in class_ids if (number := self.number_of(one)) is not None)
 
-    def own_objects(self, id_: str) -> tuple[Instance, ...] | None:
+    def own_objects(self, id_: str, mask: Mask) -> tuple[Instance, ...] | None:
         """The connected parts of the mask, each with the mean of its map as score; None where the maps are gone."""
-        row, mask = self.maps(LOCALIZE, id_), self.own_mask(id_)
-        if row is None or mask is None or mask.shape != tuple(row.attribution.image_size):
+        row = self.maps(LOCALIZE, id_)
+        if row is None or mask.shape != tuple(row.attribution.image_size):
             return None
         numbers = {class_id + 1: self.number_of(class_id) for class_id in row.attribution.class_ids}
         of_classes = np.zeros_like(mask)

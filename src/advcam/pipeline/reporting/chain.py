@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from advcam.attribution.registry import METHODS
+from advcam.attribution.registry import method_title
 from advcam.errors import AdvcamError
 from advcam.pipeline.album.chain_run import PREDICTIONS, PSEUDO, ChainAlbum
 from advcam.pipeline.chain.carding import LEARNT_FROM
@@ -166,8 +166,7 @@ class ChainReport:
 
     def _method(self, stage: str) -> str:
         name = self.settings.localize.method if stage == LOCALIZE else self.settings.baseline or "cam"
-        method = METHODS.get(name.lower().replace("-", "").replace("_", ""))
-        return method.title if method is not None else name
+        return method_title(name)
 
     def _tiles(self) -> list[tuple[str, str]]:
         masks, tested = self.scored

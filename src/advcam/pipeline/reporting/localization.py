@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from advcam.attribution.registry import METHODS
+from advcam.attribution.registry import method_title
 from advcam.datasets.pictures import read_picture
 from advcam.errors import PictureError, RunError, counted
 from advcam.pipeline.album.runs import LOCALIZE, LocalizeAlbum
@@ -48,8 +48,7 @@ def write_localize_report(album: LocalizeAlbum, out: Place, count: int) -> list[
     settings, summary = album.settings, read_summary(album.folder)
     index = MapStore(album.stores[LOCALIZE]).index()
     finished = [sample for sample in album.samples if sample.id in index]
-    method = METHODS.get(settings.method.method.lower().replace("-", "").replace("_", ""))
-    title = method.title if method is not None else settings.method.method
+    title = method_title(settings.method.method)
     scored, broken = stored_scores(album)
     missing = [*broken, *summary.missing, *_missing(album, finished, summary.skipped)]
     sections = replace(
