@@ -201,6 +201,16 @@ def test_a_run_and_its_pictures_may_be_moved(world: Path, tmp_path: Path, monkey
     assert len(open_album(Path("there/maps")).samples) == 3
     (tmp_path / "there").rename(tmp_path / "elsewhere")
     assert len(open_album(tmp_path / "elsewhere" / "maps").samples) == 3
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "elsewhere").rename(tmp_path / "deep" / "er")
+    settings = json.loads((tmp_path / "deep" / "er" / "maps" / "settings.json").read_text())
+    (tmp_path / "deep" / "er" / "photos" / "labels.csv").write_text("image,labels\nc.png,espresso\n")
+    settings |= {"inputs": ["made/here/photos"], "labels": "made/here/photos/labels.csv"}
+    (tmp_path / "deep" / "er" / "maps" / "settings.json").write_text(json.dumps(settings))
+    assert [sample.id for sample in open_album(tmp_path / "deep" / "er" / "maps").samples] == ["c.png"]
+    settings |= {"inputs": ["photos"], "labels": "predicted"}
+    (tmp_path / "deep" / "er" / "maps" / "settings.json").write_text(json.dumps(settings))
+    (tmp_path / "deep" / "er").rename(tmp_path / "elsewhere")
     shutil.rmtree(tmp_path / "elsewhere" / "photos")
     with pytest.raises(SettingError) as caught:
         open_album(tmp_path / "elsewhere" / "maps")

@@ -13,7 +13,7 @@ def found_again(path: Path, run: Path) -> Path:
     """A path of the settings of a run, as it leads somewhere from here.
 
     It is tried as it is, then from the folders above the run, for a command is mostly started beside the run that it
-    writes, then beside the run by its last part, for both may have been moved. Patterns stay as they are.
+    writes, then by less and less of its beginning, for both may have been moved. Patterns stay as they are.
 
     Args:
         path: Of the settings.
@@ -25,7 +25,8 @@ def found_again(path: Path, run: Path) -> Path:
     if _is_there(path, patterns=True):
         return path
     above = run.resolve().parents[:_UPWARDS]
-    tried = [*([] if path.is_absolute() else [up / path for up in above]), *[up / path.name for up in above]]
+    parts = path.relative_to(path.anchor).parts
+    tried = (up.joinpath(*parts[start:]) for start in range(len(parts)) for up in above)
     there = next(filter(_is_there, tried), None)
     if there is None:
         raise SettingError(
